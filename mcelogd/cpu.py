@@ -233,6 +233,32 @@ def by_cpuid(vendor: int, eax: int) -> CpuType:
     return by_signature(vendor, family, model)
 
 
+class CpuInfo(NamedTuple):
+    """The first processor of /proc/cpuinfo."""
+
+    vendor: int
+    family: int
+    model: int
+
+    @property
+    def cpu_type(self) -> CpuType:
+        return by_signature(*self)
+
+
+def parse_cpuinfo(text: str) -> CpuInfo | None:
+    """The first processor that /proc/cpuinfo describes; None where it names no family and model."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        name, colon, value = line.partition(":")
+        if colon:
+            found.setdefault(name.strip(), value.removeprefix(" "))
+    try:
+        vendor = VENDOR_IDS.get(found["vendor_id"], 0xFF)
+        return CpuInfo(int(vendor), int(found["cpu family"]), int(found["model"]))
+    except (KeyError, ValueError):
+        return None
+
+
 def is_known(cpu: CpuType) -> bool:
     """False where decoding falls back to what every CPU of the vendor has in common."""
     return cpu not in (GENERIC, INTEL)

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The counters as the legacy socket sends them.
+
+Monitoring programs parse these lines (docs/differences.md names them), so
+their shape is fixed: a heading, then the total and the current period, both
+always there where the whole table is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mcelogd.account.memory import ANY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mcelogd.account.bucket import Bucket
+    from mcelogd.account.memory import Counter, MemoryErrors, MemoryTable
+    from mcelogd.account.pages import PageTable
+    from mcelogd.rate import Rate
+
+
+def memory_text(table: MemoryTable, now: int, *, every: bool, bios: bool) -> str:
+    """The reply to `dump`: `every` shows rows and lines that are 0 too, `bios` the DIMMs' names."""
+    rows = ["".join(_memory_row(table, row, now, every=every, bios=bios)) for row in table]
+    return "Memory errors\n" + "\n".join(rows) if rows else ""
+
+
+def pages_text(table: PageTable) -> str:
+    """The reply to `pages`."""
+    lines = [
+        f'{page.address:x}: total {page.total} seen "{seen(page.bucket, table.rate)}" '
+        f"{page.state}{' triggered' if page.triggered else ''}\n\n"
+        for page in table
+    ]
+    return "Per page corrected memory statistics:\n" + "".join(lines) if lines else ""
+
+
+def seen(bucket: Bucket, rate: Rate) -> str:
+    """Errors of the current period, such as `4 in 24h`."""
+    return f"{bucket.seen} in {rate.period}"
+
+
+def _memory_row(table: MemoryTable, row: MemoryErrors, now: int, *, every: bool, bios: bool) -> Iterator[str]:
+    if not every and not row.corrected.total and not row.uncorrected.total:
+        return
+    socket, channel, dimm = row.key
+    yield f"SOCKET {socket} CHANNEL {_number(channel)} DIMM {_number(dimm)}\n"
+    if bios:
+        yield _names(row)
+    rates = table.rates[row.key.is_socket]
+    yield from _counter("corrected memory errors", row.corrected, rates.corrected, now, every=every)
+    yield from _counter("uncorrected memory errors", row.uncorrected, rates.uncorrected, now, every=every)
+
+
+def _counter(name: str, counter: Counter, rate: Rate, now: int, *, every: bool) -> Iterator[str]:
+    counter.bucket.age(rate, now)
+    if not every and not counter.total and not counter.bucket.count:
+        return
+    yield f"{name}:\n"
+    yield f"\t{counter.total} total\n"
+    yield f"\t{seen(counter.bucket, rate)}\n"
+
+
+def _number(number: int) -> str:
+    return "any" if number == ANY else str(number)
+
+
+def _names(row: MemoryErrors) -> str:
+    names = []
+    if row.label:
+        names.append(f'DMI_NAME "{row.label}"')
+    if row.label_location:
+        names.append(f'DMI_LOCATION "{row.label_location}"')
+    return " ".join(names) + "\n" if names else ""

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`mcelog`, the command line: which of its ways to run, and with what settings.
+
+Each command imports only what it needs: `--client` and `--version` are run by
+monitoring every few seconds, on machines that have other worries.
+"""
+
+from __future__ import annotations
+
+import getopt
+import os
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+from mcelogd import __version__
+from mcelogd.config import DEFAULT_FILE, ConfigError, load
+from mcelogd.settings import Settings, usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mcelogd.config import Config
+
+
+def main() -> int:
+    """Run the command; the exit status, as the C program has it."""
+    _open_standard_descriptors()
+    try:
+        return run(sys.argv[1:])
+    except ConfigError as error:
+        _complain(str(error))
+    except BrokenPipeError:
+        # Whoever read our output has had enough; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except KeyboardInterrupt:
+        return 130
+    return 1
+
+
+def run(arguments: list[str]) -> int:
+    """Parse `arguments` and run what they ask for."""
+    names = [*Settings.long_options(), *Settings.command_names()]
+    try:
+        options, positional = getopt.gnu_getopt(arguments, "", names)
+    except getopt.GetoptError as error:
+        _complain(f"{error.msg}\n{usage()}")
+        return 1
+    commands = [
+        name.removeprefix("--") for name, _ in options if name.removeprefix("--") in Settings.command_names()
+    ]
+    command = commands[0] if commands else ""
+    if command == "help":
+        sys.stderr.write(usage())
+        return 0
+    if command == "version":
+        sys.stderr.write(f"mcelog {__version__}\n")
+        return 0
+    overrides = Settings.overrides(options)
+    config = _config(overrides)
+    if command in ("client", "ping"):
+        return _ask(command, config)
+    settings = Settings.load(config, overrides)
+    if command == "check-config":
+        return _check_config(settings)
+    for warning in settings.warnings:
+        _complain(f"warning: {warning}")
+    return _run_with(command, settings, positional)
+
+
+def _run_with(command: str, settings: Settings, positional: list[str]) -> int:
+    if command == "is-cpu-supported":
+        return 0
+    if command == "ascii":
+        from mcelogd.oneshot import decode_text
+
+        return decode_text(settings)
+    if len(positional) > 1:
+        _complain(f"one device at most, not {' '.join(positional)}\n{usage()}")
+        return 1
+    device = positional[0] if positional else ""
+    from mcelogd import startup
+
+    return startup.run_daemon(settings, device) if settings.daemon else startup.run_once(settings, device)
+
+
+def _config(overrides: dict[str, str | None]) -> Config:
+    named = overrides.get("config-file")
+    return load(named or DEFAULT_FILE, must_exist=named is not None)
+
+
+def _ask(command: str, config: Config) -> int:
+    from mcelogd import client
+
+    path = Settings.socket_path.read(config)
+    ask: Callable[[str], int] = client.run_client if command == "client" else client.run_ping
+    return ask(path)
+
+
+def _check_config(settings: Settings) -> int:
+    """Print the settings in effect; warnings go to standard error and do not count as failure."""
+    for line in settings.describe():
+        print(line)
+    for warning in settings.warnings:
+        _complain(f"warning: {warning}")
+    return 0
+
+
+def _complain(message: str) -> None:
+    stream: TextIO | None = sys.stderr
+    if stream is not None:
+        stream.write(f"mcelog: {message.rstrip()}\n")
+
+
+def _open_standard_descriptors() -> None:
+    """Started by the kernel there are no descriptors 0 to 2; the next files opened must not become them."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

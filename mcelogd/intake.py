@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Reading: from the source into the spool at once, from the spool into the pipeline bit by bit.
+
+Reading comes first: between two chunks of records that are decoded, the source
+is read empty again, so that a burst fills the spool and not the kernel's small
+log.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from mcelogd.record import layout
+from mcelogd.spool import Position, Spool, SpoolError, files, leftovers, remove_before
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mcelogd.pipeline import Pipeline
+    from mcelogd.sources import Source
+    from mcelogd.store.rows import Batch
+    from mcelogd.store.rows import Position as StorePosition
+
+log = logging.getLogger(__name__)
+
+CHUNK = 32
+"""Records decoded between two looks at the source."""
+
+MOST_FILES = 64
+"""Spool files that may wait for a store that does not answer; half a million records."""
+
+FIRST_RETRY, LAST_RETRY = 1.0, 60.0
+"""Seconds between attempts to read a source that failed."""
+
+
+class Spools:
+    """The spool being filled, and the making and removing of its files."""
+
+    def __init__(self, directory: Path | None, source: Source, first_generation: int) -> None:
+        self._directory = directory
+        self._source = source
+        self.current = self._make(first_generation)
+
+    def next_generation(self) -> None:
+        """Begin a new file; every record of the current one must have been taken."""
+        self.current.close()
+        self.current = self._make(self.current.generation + 1)
+
+    def forget(self, committed: StorePosition) -> None:
+        """Remove the files whose records are all in the store."""
+        if self._directory is not None:
+            remove_before(self._directory, committed[0])
+
+    def _make(self, generation: int) -> Spool:
+        source = self._source
+        if self._directory is not None and len(files(self._directory)) < MOST_FILES:
+            try:
+                return Spool.create(
+                    self._directory,
+                    generation,
+                    source.record_length,
+                    source.read_size,
+                    source.origin,
+                    source.offset,
+                )
+            except SpoolError as error:
+                log.error("%s; what is being read is lost if mcelog is killed", error.strerror)
+        return Spool.in_memory(generation, source.record_length, source.read_size)
+
+
+def recover(directory: Path, stored: StorePosition, pipeline: Pipeline, put: Callable[[Batch], None]) -> int:
+    """Take in what an earlier run read and did not get into the store.
+
+    Returns the generation to go on with.
+    """
+    last = stored[0]
+    for leftover in leftovers(directory, Position(*stored)):
+        last = max(last, leftover.generation)
+        form = layout(leftover.record_length)
+        length = form.length
+        count = len(leftover.data) // length
+        for index in range(leftover.first, count):
+            pipeline.take(form, leftover.data[index * length : (index + 1) * length])
+        if count > leftover.first:
+            log.warning("%d records were read but not stored before; stored now", count - leftover.first)
+        end = leftover.offset + count * length
+        put(pipeline.take_batch((leftover.generation, count), _place(leftover.origin, end)))
+    return last + 1
+
+
+class Intake:
+    """Moves records from the source through the spool into the pipeline.
+
+    `done` is called when `at_most` records were handled, or when a source
+    that ends (a file) is at its end.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        spools: Spools,
+        pipeline: Pipeline,
+        put: Callable[[Batch], None],
+        *,
+        committed: Callable[[], StorePosition],
+        lost: Callable[[int], None],
+        done: Callable[[], None],
+        at_most: int = 0,
+    ) -> None:
+        self._source = source
+        self._spools = spools
+        self._pipeline = pipeline
+        self._put = put
+        self._committed = committed
+        self._lost = lost
+        self._done = done
+        self._left = at_most
+        self._layout = layout(source.record_length)
+        self._folded = source.offset
+        self._retry = FIRST_RETRY
+        self._scheduled: asyncio.Handle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        if self._layout.ignored:
+            log.warning(
+                "records are %d bytes longer than this mcelog knows; those are ignored: consider an update",
+                self._layout.ignored,
+            )
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wait for records; what is already there is read soon."""
+        self._loop = loop
+        self._resume()
+
+    def stop(self) -> None:
+        """Read no more; handle what was read."""
+        if self._loop is not None:
+            self._unwatch()
+            if self._scheduled is not None:
+                self._scheduled.cancel()
+            self._loop = None
+        while self._spools.current.pending:
+            self._fold()
+
+    def _resume(self) -> None:
+        if self._loop is None:
+            return
+        fd = self._source.fileno()
+        if fd is not None:
+            self._loop.add_reader(fd, self._schedule)
+        self._schedule()
+
+    def _unwatch(self) -> None:
+        fd = self._source.fileno()
+        if fd is not None and self._loop is not None:
+            self._loop.remove_reader(fd)
+
+    def _schedule(self) -> None:
+        if self._loop is not None and self._scheduled is None:
+            self._scheduled = self._loop.call_soon(self._work)
+
+    def _work(self) -> None:
+        self._scheduled = None
+        try:
+            more = self._read()
+        except OSError as error:
+            self._source_failed(error)
+            more = False
+        self._fold()
+        if more or self._spools.current.pending:
+            self._schedule()
+        elif self._source.fileno() is None:
+            self._done()
+
+    def _read(self) -> bool:
+        """Read until nothing is there; True when that had to stop before."""
+        while True:
+            spool = self._spools.current
+            if spool.room < self._source.read_size:
+                if spool.pending:
+                    return True
+                self._spools.next_generation()
+                self._spools.forget(self._committed())
+                continue
+            count = self._source.read_into(spool)
+            lost = self._source.lost()
+            if lost:
+                self._pipeline.lose(lost)
+                self._lost(lost)
+            damaged = self._source.take_damaged()
+            if damaged:
+                log.error("%s: %d bytes at the end are no whole record", self._source.name, damaged)
+            if count == 0:
+                self._retry = FIRST_RETRY
+                return False
+
+    def _fold(self) -> None:
+        spool = self._spools.current
+        handled = 0
+        for number, data in enumerate(spool.take(CHUNK)):
+            self._pipeline.take(self._layout, data, number)
+            handled += 1
+            if self._left:
+                self._left -= 1
+                if not self._left:
+                    self._done()
+                    break
+        if handled:
+            self._folded += handled * self._layout.length
+            self._put(self._pipeline.take_batch(spool.position, _place(self._source.origin, self._folded)))
+
+    def _source_failed(self, error: OSError) -> None:
+        """Leave the source alone for a while: it may be a passing fault, and must not become a busy loop."""
+        log.error(
+            "cannot read %s: %s; trying again in %.0f s", self._source.name, error.strerror, self._retry
+        )
+        self._unwatch()
+        if self._loop is not None:
+            self._loop.call_later(self._retry, self._resume)
+        self._retry = min(2 * self._retry, LAST_RETRY)
+
+
+def _place(origin: str, offset: int) -> dict[str, str]:
+    """Where to go on in a source that can be read twice."""
+    return {"file": f"{offset} {origin}"} if origin else {}

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where decoded text goes: standard output, a log file, syslog, or several of them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import syslog
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+DEV_LOG = "/dev/log"
+
+
+class Sink(Protocol):
+    """One place text goes to. Writing never raises and never waits for long."""
+
+    def write(self, text: str) -> None:
+        """Whole lines of text, made visible at once."""
+
+    def reopen(self) -> None:
+        """Open anew what may have been rotated away."""
+
+    def close(self) -> None: ...
+
+
+class StreamSink:
+    """Standard output."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream: TextIO | None = stream
+
+    def write(self, text: str) -> None:
+        if self._stream is None:
+            return
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError) as error:
+            self._stream = None
+            log.error("cannot write to standard output: %s; decoded text no longer goes there", error)
+
+    def reopen(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class FileSink:
+    """A log file, appended to."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file; OSError if that fails."""
+        self.path = path
+        self._file: TextIO | None = path.open("a", encoding="utf-8", errors="replace")
+        self._failing = False
+
+    def write(self, text: str) -> None:
+        if self._file is None:
+            return
+        try:
+            self._file.write(text)
+            self._file.flush()
+        except OSError as error:
+            # One message for each time it starts to fail: a full disk would fill with them.
+            if not self._failing:
+                log.error("cannot write to %s: %s", self.path, error.strerror)
+            self._failing = True
+            with contextlib.suppress(OSError):
+                self._reopen()
+        else:
+            self._failing = False
+
+    def reopen(self) -> None:
+        try:
+            self._reopen()
+        except OSError as error:
+            log.error("cannot reopen %s: %s", self.path, error.strerror)
+
+    def close(self) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._file = None
+
+    def _reopen(self) -> None:
+        self.close()
+        self._file = self.path.open("a", encoding="utf-8", errors="replace")
+
+
+class SyslogSink:
+    """syslog by its socket, line by line.
+
+    Not syslog(3): that waits for ever for a log daemon that has stopped
+    reading. Lines it does not take are counted and said when it reads again.
+    """
+
+    def __init__(self, level: int = syslog.LOG_WARNING, path: str = DEV_LOG) -> None:
+        self._prefix = f"<{syslog.LOG_DAEMON | level}>mcelog[{os.getpid()}]: "
+        self._path = path
+        self._socket: socket.socket | None = None
+        self._dropped = 0
+
+    def write(self, text: str) -> None:
+        if self._dropped and self._send(f"{self._dropped} lines were dropped here: syslog did not read"):
+            self._dropped = 0
+        for line in text.splitlines():
+            if line and not self._send(line):
+                self._dropped += 1
+
+    def reopen(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _send(self, line: str) -> bool:
+        message = (self._prefix + line).encode("utf-8", "replace")
+        for _ in range(2):
+            try:
+                if self._socket is None:
+                    self._socket = self._connect()
+                self._socket.send(message)
+            except BlockingIOError:
+                return False
+            except OSError:
+                self.close()
+            else:
+                return True
+        return False
+
+    def _connect(self) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        connection.setblocking(False)
+        try:
+            connection.connect(self._path)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+
+class Output:
+    """All sinks together."""
+
+    def __init__(self, sinks: list[Sink]) -> None:
+        self._sinks = sinks
+
+    def write(self, text: str) -> None:
+        for sink in self._sinks:
+            sink.write(text)
+
+    def reopen(self) -> None:
+        for sink in self._sinks:
+            sink.reopen()
+
+    def close(self) -> None:
+        for sink in self._sinks:
+            sink.close()

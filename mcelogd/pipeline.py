@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The way of one record: decode, account, store, report, act - start reading at `Pipeline.take`.
+
+Everything here is synchronous and fast. What is slow (the disk, the journal,
+triggers) is behind the Reporter and the batches, which never wait.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from mcelogd import cpu as cpus
+from mcelogd.decode import decode
+from mcelogd.event import Kind
+from mcelogd.store.rows import Batch, StoredEvent, memory_row, page_row, stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mcelogd.account.memory import Crossing, MemoryTable
+    from mcelogd.account.pages import PageCrossing, PageTable
+    from mcelogd.cpu import CpuType
+    from mcelogd.event import Event
+    from mcelogd.record import Layout, MceRecord
+    from mcelogd.store.rows import Position
+
+log = logging.getLogger(__name__)
+
+
+class Reporter(Protocol):
+    """Who is told what happened. Nothing here may wait or raise."""
+
+    def event(self, event: Event, event_id: int, number: int) -> None:
+        """An event; `number` is its place among those handled in one go."""
+
+    def memory_threshold(self, crossing: Crossing) -> None: ...
+
+    def page_threshold(self, crossing: PageCrossing) -> None: ...
+
+
+class Totals(NamedTuple):
+    """Counts since the store was made."""
+
+    records_read: int = 0
+    records_lost: int = 0
+    corrected_errors: int = 0
+    uncorrected_errors: int = 0
+    last_event_time: int = 0
+
+
+class CpuChoice:
+    """Which CPU a record is decoded for: the one forced, else its own, else this machine's."""
+
+    def __init__(self, forced: CpuType | None, host: CpuType) -> None:
+        self.forced = forced
+        self.host = host
+        self._told: set[tuple[int, int]] = set()
+
+    def of(self, record: MceRecord) -> CpuType:
+        """The CPU type; what is odd about it is said once for each CPU."""
+        if not record.cpuid:
+            return self.forced or self.host
+        own = cpus.by_cpuid(record.cpuvendor, record.cpuid)
+        identity = (record.cpuvendor, record.cpuid)
+        if identity not in self._told and len(self._told) < 1000:
+            self._told.add(identity)
+            self._tell(record, own)
+        return self.forced or own
+
+    def _tell(self, record: MceRecord, own: CpuType) -> None:
+        if self.forced is not None:
+            if own not in (self.forced, cpus.GENERIC):
+                log.warning("forced CPU type %s, but the record is of %s", self.forced.title, own.title)
+        elif not cpus.is_known(own):
+            family, model, _ = cpus.parse_cpuid(record.cpuid)
+            vendor = cpus.vendor_name(record.cpuvendor)
+            log.warning("%s family %d model %d: decoding architectural errors only", vendor, family, model)
+
+
+class Pipeline:
+    """Takes records one by one and keeps what they add up to."""
+
+    def __init__(
+        self,
+        *,
+        cpu: CpuChoice,
+        memory: MemoryTable,
+        pages: PageTable | None,
+        reporter: Reporter,
+        summarize: Callable[[Event], str],
+        clock: Callable[[], float],
+        log_memory_errors: bool = True,
+    ) -> None:
+        self.cpu = cpu
+        self.memory = memory
+        self.pages = pages
+        self.totals = Totals()
+        self.next_id = 1
+        self._reporter = reporter
+        self._summarize = summarize
+        self._clock = clock
+        self._log_memory_errors = log_memory_errors
+        self._rows: list[StoredEvent] = []
+        self._page_use = 0
+
+    def take(self, layout: Layout, data: bytes, number: int = 0) -> None:
+        """One record, as the kernel handed it over, through all its steps."""
+        now = int(self._clock())
+        record = layout.parse(data)
+        if not record.time:
+            record = record._replace(time=now)
+        event = decode(record, self.cpu.of(record))
+        memory_crossings = self.memory.account(event, now)
+        page_crossings = self.pages.account(event, now) if self.pages is not None else []
+        self._count(event)
+        summary = self._summarize(event)
+        event_id = self._keep(event, data, summary)
+        if self._log_memory_errors or event.kind is not Kind.MEMORY:
+            self._reporter.event(event, event_id, number)
+        for crossing in memory_crossings:
+            self._reporter.memory_threshold(crossing)
+        for page_crossing in page_crossings:
+            self._reporter.page_threshold(page_crossing)
+
+    def lose(self, records: int) -> None:
+        """Count records the source lost."""
+        self.totals = self.totals._replace(records_lost=self.totals.records_lost + records)
+
+    def take_batch(self, position: Position | None, state: dict[str, str] | None = None) -> Batch:
+        """What the store is to commit: all since the last call, and how far the spool is folded."""
+        events, self._rows = self._rows, []
+        changed, dropped = self.pages.take_changed() if self.pages is not None else ([], [])
+        pages = [page_row(page, self._next_use()) for page in changed]
+        return Batch(
+            events=events,
+            memory=[memory_row(row) for row in self.memory.take_changed()],
+            pages=pages,
+            dropped_frames=[address >> 12 for address in dropped],
+            state={
+                "totals": " ".join(map(str, self.totals)),
+                "page_use": str(self._page_use),
+                **(state or {}),
+            },
+            position=position,
+        )
+
+    def restore_totals(self, totals: str, page_use: str) -> None:
+        """Take over the state of an earlier run, as take_batch() wrote it."""
+        numbers = [int(number) for number in totals.split()]
+        if len(numbers) == len(Totals._fields):
+            self.totals = Totals._make(numbers)
+        self._page_use = int(page_use)
+
+    def _count(self, event: Event) -> None:
+        totals = self.totals
+        is_error = event.kind is not Kind.THERMAL
+        is_corrected = event.severity.is_corrected
+        self.totals = Totals(
+            records_read=totals.records_read + 1,
+            records_lost=totals.records_lost,
+            corrected_errors=totals.corrected_errors + (is_error and is_corrected),
+            uncorrected_errors=totals.uncorrected_errors + (is_error and not is_corrected),
+            last_event_time=event.record.time,
+        )
+
+    def _keep(self, event: Event, data: bytes, summary: str) -> int:
+        event_id = self.next_id
+        self.next_id += 1
+        record = event.record
+        where = event.finding.locations[0] if event.finding.locations else None
+        self._rows.append(
+            StoredEvent(
+                id=event_id,
+                time=stored(record.time),
+                kind=event.kind.value,
+                severity=event.severity.value,
+                cpu=record.cpu,
+                bank=record.bank,
+                socket=record.socketid,
+                channel=where.channel if where else None,
+                dimm=where.dimm if where else None,
+                summary=summary,
+                record=data,
+            )
+        )
+        return event_id
+
+    def _next_use(self) -> int:
+        self._page_use += 1
+        return self._page_use

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where records land the instant the kernel lets go of them.
+
+The kernel forgets a record when it is read. read(2) therefore fills a mapping
+of a file: a record is in that file as soon as the kernel has handed it over,
+whatever happens to this process then. The spool is a short-lived buffer; the
+store takes the records from it and remembers how far it got.
+
+A spool file holds one generation of records::
+
+    spool-GENERATION: header page | record | record | ... | zeros
+
+Nothing says how many records there are, since nothing could be written at the
+instant they arrive: the end is where only zeros follow. An all-zero record is
+no machine check, so none is lost by that. Files are written once and never
+reused, so that stale records cannot look like new ones after a loss of power.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CAPACITY = 1 << 20
+"""Bytes of records a spool file has room for: 8192 records of 128 bytes."""
+
+_MAGIC = b"MCESPOOL"
+_HEADER = struct.Struct("<8sIIQQ64s")
+_VERSION = 1
+_DATA = 4096
+_PREFIX = "spool-"
+
+
+class SpoolError(OSError):
+    """The spool file cannot be made: no space, no permission, no such directory."""
+
+
+class Position(NamedTuple):
+    """A place in the stream of spooled records: every record before it is in the store."""
+
+    generation: int
+    records: int
+
+
+class Leftover(NamedTuple):
+    """Records an earlier run spooled, from `first` on those the store does not have.
+
+    `origin` and `offset` say what was read, and from where on, where that can be read again.
+    """
+
+    generation: int
+    record_length: int
+    data: bytes
+    first: int
+    origin: str
+    offset: int
+
+
+class Spool:
+    """One generation's file, open for reading records into."""
+
+    def __init__(self, memory: mmap.mmap, generation: int, record_length: int, path: Path | None) -> None:
+        self.generation = generation
+        self.record_length = record_length
+        self.path = path
+        self._memory = memory
+        self._view = memoryview(memory)[_DATA:]
+        self._capacity = len(self._view) // record_length * record_length
+        self._end = 0
+        self._taken = 0
+
+    @classmethod
+    def create(
+        cls,
+        directory: Path,
+        generation: int,
+        record_length: int,
+        at_least: int = 0,
+        origin: str = "",
+        offset: int = 0,
+    ) -> Spool:
+        """A new spool file in `directory` with room for `at_least` bytes; SpoolError if there can be none.
+
+        `origin` (at most 64 bytes) and `offset` name what is about to be read, for leftovers().
+
+        The file is allocated and touched before it is used: a page fault that
+        fails inside the kernel's copy loop would lose the records being read.
+        """
+        size = _DATA + max(CAPACITY, 2 * at_least)
+        path = directory / f"{_PREFIX}{generation:012d}"
+        fresh = path.with_suffix(".new")
+        header = _HEADER.pack(_MAGIC, _VERSION, record_length, generation, offset, origin.encode())
+        try:
+            with fresh.open("w+b") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+                memory = mmap.mmap(file.fileno(), size)
+                _touch(memory)
+                memory[: _HEADER.size] = header
+            fresh.rename(path)
+        except OSError as error:
+            fresh.unlink(missing_ok=True)
+            raise SpoolError(error.errno, f"cannot make a spool in {directory}: {error.strerror}") from error
+        return cls(memory, generation, record_length, path)
+
+    @classmethod
+    def in_memory(cls, generation: int, record_length: int, at_least: int = 0) -> Spool:
+        """A spool that does not outlive the process, for when no file can be had."""
+        size = _DATA + max(CAPACITY, 2 * at_least)
+        return cls(mmap.mmap(-1, size), generation, record_length, None)
+
+    @property
+    def room(self) -> int:
+        """Bytes that can still be read into this generation, a whole number of records."""
+        return self._capacity - self._end
+
+    @property
+    def pending(self) -> int:
+        """Whole records that were read and not yet taken."""
+        return (self._end - self._taken) // self.record_length
+
+    @property
+    def position(self) -> Position:
+        """The place after the last record taken."""
+        return Position(self.generation, self._taken // self.record_length)
+
+    def read_from(self, fd: int, size: int) -> int:
+        """One read(2) of at most `size` bytes into the spool; the bytes read.
+
+        A short rest of a record at the end is discarded: sources hand over
+        whole records, a rest is the end of a damaged file.
+        """
+        count = os.readv(fd, [self._view[self._end : self._end + size]])
+        whole = count - count % self.record_length
+        self._end += whole
+        if whole != count:
+            self._view[self._end : self._end + count - whole] = bytes(count - whole)
+        return count
+
+    def take(self, at_most: int) -> Iterator[bytes]:
+        """The next records not yet taken."""
+        for _ in range(min(at_most, self.pending)):
+            start = self._taken
+            self._taken += self.record_length
+            yield bytes(self._view[start : self._taken])
+
+    def close(self) -> None:
+        """Unmap the file; what is in it stays."""
+        self._view.release()
+        self._memory.close()
+
+
+def leftovers(directory: Path, stored: Position) -> list[Leftover]:
+    """What earlier runs spooled and did not get into the store, oldest first.
+
+    Files that cannot be read, or are none of ours, are passed over.
+    """
+    found = []
+    for generation, path in files(directory):
+        if generation < stored.generation:
+            continue
+        first = stored.records if generation == stored.generation else 0
+        leftover = _read(path, generation, first)
+        if leftover is not None:
+            found.append(leftover)
+    return found
+
+
+def remove_before(directory: Path, generation: int) -> None:
+    """Remove the spool files of generations that are wholly in the store."""
+    for number, path in files(directory):
+        if number < generation:
+            path.unlink(missing_ok=True)
+
+
+def files(directory: Path) -> list[tuple[int, Path]]:
+    """The spool files of a directory by generation."""
+    named = ((path.name.removeprefix(_PREFIX), path) for path in directory.glob(_PREFIX + "*"))
+    return sorted((int(number), path) for number, path in named if number.isascii() and number.isdigit())
+
+
+def _read(path: Path, generation: int, first: int) -> Leftover | None:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    if len(content) < _DATA:
+        return None
+    magic, version, length, written_as, offset, origin = _HEADER.unpack_from(content)
+    if (magic, version, written_as) != (_MAGIC, _VERSION, generation) or length <= 0:
+        return None
+    used = len(content.rstrip(b"\0")) - _DATA
+    records = max(0, -(-used // length))
+    return Leftover(
+        generation=generation,
+        record_length=length,
+        data=content[_DATA : _DATA + records * length],
+        first=min(first, records),
+        origin=origin.rstrip(b"\0").decode("ascii", "replace"),
+        offset=offset,
+    )
+
+
+def _touch(memory: mmap.mmap) -> None:
+    for offset in range(0, len(memory), mmap.PAGESIZE):
+        memory[offset] = 0

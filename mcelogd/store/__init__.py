@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What survives a restart: every record, and the counters they add up to.
+
+An SQLite database in WAL mode. Records, counters and how far the spool has
+been folded in are committed in one transaction, so that a crash at any instant
+loses no record that was read and counts none twice.
+"""
