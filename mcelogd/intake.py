@@ -118,6 +118,7 @@ class Intake:
         self._lost = lost
         self._done = done
         self._left = at_most
+        self._ended = False
         self._layout = layout(source.record_length)
         self._folded = source.offset
         self._retry = FIRST_RETRY
@@ -141,7 +142,7 @@ class Intake:
             if self._scheduled is not None:
                 self._scheduled.cancel()
             self._loop = None
-        while self._spools.current.pending:
+        while self._spools.current.pending and not self._ended:
             self._fold()
 
     def _resume(self) -> None:
@@ -169,6 +170,8 @@ class Intake:
             self._source_failed(error)
             more = False
         self._fold()
+        if self._ended:
+            return
         if more or self._spools.current.pending:
             self._schedule()
         elif self._source.fileno() is None:
@@ -205,6 +208,7 @@ class Intake:
             if self._left:
                 self._left -= 1
                 if not self._left:
+                    self._ended = True
                     self._done()
                     break
         if handled:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mcelogd import cpu as cpus
 from mcelogd.decode import decode
-from mcelogd.event import Kind
+from mcelogd.event import Event, Finding, Kind, Severity
 from mcelogd.store.rows import Batch, StoredEvent, memory_row, page_row, stored
 
 if TYPE_CHECKING:
@@ -21,11 +21,15 @@ if TYPE_CHECKING:
     from mcelogd.account.memory import Crossing, MemoryTable
     from mcelogd.account.pages import PageCrossing, PageTable
     from mcelogd.cpu import CpuType
-    from mcelogd.event import Event
     from mcelogd.record import Layout, MceRecord
     from mcelogd.store.rows import Position
 
 log = logging.getLogger(__name__)
+
+
+UNDECODED = Finding(
+    Kind.UNKNOWN, Severity.UNCORRECTED, "Undecoded record", ("MCA: Undecoded record",), classified=False
+)
 
 
 class Reporter(Protocol):
@@ -110,7 +114,7 @@ class Pipeline:
         record = layout.parse(data)
         if not record.time:
             record = record._replace(time=now)
-        event = decode(record, self.cpu.of(record))
+        event = self._decode(record)
         memory_crossings = self.memory.account(event, now)
         page_crossings = self.pages.account(event, now) if self.pages is not None else []
         self._count(event)
@@ -151,6 +155,15 @@ class Pipeline:
         if len(numbers) == len(Totals._fields):
             self.totals = Totals._make(numbers)
         self._page_use = int(page_use)
+
+    def _decode(self, record: MceRecord) -> Event:
+        try:
+            return decode(record, self.cpu.of(record))
+        except Exception:
+            # decode() is defined for every record. Should a mistake in a table prove that wrong,
+            # the record is counted, told and kept all the same.
+            log.exception("a record could not be decoded; please report this: %s", record)
+            return Event(record, cpus.GENERIC, UNDECODED)
 
     def _count(self, event: Event) -> None:
         totals = self.totals

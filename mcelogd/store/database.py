@@ -84,14 +84,17 @@ class Store:
             state["spool"] = "{} {}".format(*batch.position)
         try:
             with _Transaction(self._db) as db:
-                db.executemany(f"INSERT OR IGNORE INTO events VALUES ({_marks(StoredEvent)})", batch.events)
+                db.executemany(
+                    f"INSERT INTO events VALUES ({_marks(StoredEvent)}) ON CONFLICT (id) DO NOTHING",
+                    batch.events,
+                )
                 db.executemany(f"INSERT OR REPLACE INTO memory VALUES ({_marks(MemoryRow)})", batch.memory)
                 db.executemany(
                     "DELETE FROM pages WHERE frame = ?", [(frame,) for frame in batch.dropped_frames]
                 )
                 db.executemany(f"INSERT OR REPLACE INTO pages VALUES ({_marks(PageRow)})", batch.pages)
                 db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", state.items())
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OverflowError) as error:
             raise StoreError(f"{self.path}: {error}") from error
 
     def position(self) -> Position:

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""output.py: files that cannot be written, syslog that does not read."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from mcelogd.output import FileSink, Output, StreamSink, SyslogSink
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def test_every_sink_gets_it(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    output = Output([StreamSink(stream), FileSink(tmp_path / "log")])
+    output.write("one\n")
+    assert stream.getvalue() == (tmp_path / "log").read_text() == "one\n"
+    output.close()
+
+
+def test_a_full_disk_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    from pathlib import Path
+
+    sink = FileSink(Path("/dev/full"))
+    for _ in range(3):
+        sink.write("text\n")
+    sink.close()
+    assert caplog.messages == ["cannot write to /dev/full: No space left on device"]
+
+
+def test_a_closed_pipe_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    stream = os.fdopen(write, "w")
+    sink = StreamSink(stream)
+    for _ in range(3):
+        sink.write("text\n")
+    assert len(caplog.messages) == 1
+    assert "Broken pipe" in caplog.messages[0]
+    os.dup2(os.open(os.devnull, os.O_WRONLY), write)
+    stream.close()
+
+
+def test_syslog_lines(tmp_path: Path) -> None:
+    listener = _listen(tmp_path / "log")
+    sink = SyslogSink(path=str(tmp_path / "log"))
+    sink.write("one\n\ntwo\n")
+    assert [listener.recv(999) for _ in range(2)] == [
+        b"<28>mcelog[%d]: one" % os.getpid(),
+        b"<28>mcelog[%d]: two" % os.getpid(),
+    ]
+    sink.close()
+    listener.close()
+
+
+def test_syslog_that_does_not_read_is_not_waited_for(tmp_path: Path) -> None:
+    listener = _listen(tmp_path / "log")
+    sink = SyslogSink(path=str(tmp_path / "log"))
+    sink.write("line\n" * 5000)
+    taken = 0
+    listener.setblocking(False)
+    try:
+        while listener.recv(999):
+            taken += 1
+    except BlockingIOError:
+        pass
+    assert 0 < taken < 5000
+    sink.write("after\n")
+    assert b"%d lines were dropped" % (5000 - taken) in listener.recv(999)
+    assert listener.recv(999).endswith(b": after")
+    sink.close()
+    listener.close()
+
+
+def test_syslog_that_was_restarted(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    sink = SyslogSink(path=str(path))
+    sink.write("nobody there\n")
+    listener = _listen(path)
+    sink.write("first\n")
+    listener.close()
+    path.unlink()
+    listener = _listen(path)
+    sink.write("second\n")
+    assert listener.recv(999).endswith(b"second")
+    sink.close()
+    listener.close()
+
+
+def _listen(path: Path) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    listener.bind(str(path))
+    return listener

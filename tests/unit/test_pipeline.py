@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""pipeline.py: the order of the steps, and which CPU a record is decoded for."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mcelogd import cpu
+from mcelogd.account.memory import MemoryTable, Rates
+from mcelogd.account.pages import PageTable
+from mcelogd.pipeline import CpuChoice, Pipeline, Totals
+from mcelogd.rate import NEVER, parse_rate
+from mcelogd.record import LENGTH, MceRecord, layout, pack
+
+if TYPE_CHECKING:
+    from mcelogd.account.memory import Crossing
+    from mcelogd.account.pages import PageCrossing
+    from mcelogd.event import Event
+
+NOW = 1_795_000_000
+READ_ERROR = MceRecord(
+    status=0x9C00004000010090, addr=0x5000, socketid=0, time=NOW - 9, cpuid=0x606A6, bank=5
+)
+
+
+class Listener:
+    """Writes down what it is told, in order."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.events: list[Event] = []
+
+    def event(self, event: Event, event_id: int, number: int) -> None:
+        self.events.append(event)
+        self.heard.append(f"event {event_id} {number}")
+
+    def memory_threshold(self, crossing: Crossing) -> None:
+        self.heard.append(f"memory {crossing.errors.key.channel}")
+
+    def page_threshold(self, crossing: PageCrossing) -> None:
+        self.heard.append(f"page {crossing.page.address:x}")
+
+
+def pipeline(listener: Listener, *, log_memory_errors: bool = True) -> Pipeline:
+    rates = Rates(parse_rate("2 / 24h"), NEVER)
+    return Pipeline(
+        cpu=CpuChoice(None, cpu.GENERIC),
+        memory=MemoryTable(rates, rates, track_dimms=None, track_sockets=None),
+        pages=PageTable(parse_rate("2 / 24h"), 10),
+        reporter=listener,
+        summarize=lambda event: event.finding.what,
+        clock=lambda: float(NOW),
+        log_memory_errors=log_memory_errors,
+    )
+
+
+def take(pipe: Pipeline, record: MceRecord) -> None:
+    pipe.take(layout(LENGTH), pack(record))
+
+
+def test_an_event_is_told_before_what_it_crossed() -> None:
+    listener = Listener()
+    pipe = pipeline(listener)
+    for _ in range(2):
+        take(pipe, READ_ERROR)
+    assert listener.heard == ["event 1 0", "event 2 0", "memory 0", "memory -1", "page 5000"]
+
+
+def test_a_batch_holds_everything_since_the_last() -> None:
+    pipe = pipeline(Listener())
+    take(pipe, READ_ERROR)
+    pipe.lose(3)
+    batch = pipe.take_batch((4, 1), {"file": "128 1:2"})
+    assert [(event.id, event.time, event.kind, event.record) for event in batch.events] == [
+        (1, NOW - 9, "memory", pack(READ_ERROR))
+    ]
+    assert {row[:3] for row in batch.memory} == {(0, 0, -1), (0, -1, -1)}
+    assert [row.frame for row in batch.pages] == [5]
+    assert batch.position == (4, 1)
+    assert batch.state["file"] == "128 1:2"
+    assert not pipe.take_batch(None).events
+    again = pipeline(Listener())
+    again.restore_totals(batch.state["totals"], batch.state["page_use"])
+    assert again.totals == Totals(1, 3, 1, 0, NOW - 9)
+
+
+def test_memory_errors_can_be_counted_without_being_told() -> None:
+    listener = Listener()
+    pipe = pipeline(listener, log_memory_errors=False)
+    take(pipe, READ_ERROR)
+    take(pipe, READ_ERROR._replace(status=0x9C0000400000010E))
+    assert listener.heard == ["event 2 0"]
+    assert pipe.totals.corrected_errors == 2
+
+
+def test_a_mistake_in_a_decoder_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def decode(*_: object) -> Event:
+        raise IndexError("bank 255")
+
+    listener = Listener()
+    pipe = pipeline(listener)
+    monkeypatch.setattr("mcelogd.pipeline.decode", decode)
+    take(pipe, READ_ERROR)
+    assert listener.events[0].finding.what == "Undecoded record"
+    assert pipe.take_batch(None).events[0].record == pack(READ_ERROR)
+    assert pipe.totals.records_read == 1
+    assert "please report" in caplog.text
+
+
+def test_a_record_without_time_happened_now() -> None:
+    listener = Listener()
+    take(pipeline(listener), READ_ERROR._replace(time=0))
+    assert listener.events[0].record.time == NOW
+
+
+@pytest.mark.parametrize(
+    ("forced", "record", "name"),
+    [
+        (None, READ_ERROR, "icelake_server"),
+        (None, READ_ERROR._replace(cpuid=0), "core2"),
+        ("nehalem", READ_ERROR, "nehalem"),
+        ("nehalem", READ_ERROR._replace(cpuid=0), "nehalem"),
+    ],
+)
+def test_which_cpu(forced: str | None, record: MceRecord, name: str) -> None:
+    host = cpu.by_name("core2")
+    assert host is not None
+    choice = CpuChoice(cpu.by_name(forced) if forced else None, host)
+    assert choice.of(record).name == name
+
+
+def test_odd_cpus_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    for _ in range(2):
+        CpuChoice(None, cpu.GENERIC).of(READ_ERROR)
+        assert caplog.messages == []
+    unknown = CpuChoice(None, cpu.GENERIC)
+    forced = CpuChoice(cpu.P4, cpu.GENERIC)
+    for _ in range(3):
+        unknown.of(READ_ERROR._replace(cpuid=0xF06F0))
+        forced.of(READ_ERROR)
+    assert [message.split(":")[0] for message in caplog.messages] == [
+        "Intel family 6 model 255",
+        "forced CPU type Intel P4, but the record is of Ice Lake server",
+    ]
