@@ -20,7 +20,7 @@ from mcelogd.account.text import memory_text, pages_text
 from mcelogd.intake import Intake, Spools, recover
 from mcelogd.pipeline import Pipeline
 from mcelogd.reporter import EventReporter
-from mcelogd.server import Access, LegacyServer, SocketError, respond
+from mcelogd.server import Access, LegacyServer, ServerRunning, SocketError, respond
 from mcelogd.settings import PageAction
 from mcelogd.sources.stream import StreamSource
 from mcelogd.store.database import StoreError, open_or_replace
@@ -130,7 +130,7 @@ class Daemon:
     def run(self, ready: Callable[[], None]) -> None:
         """Run until SIGTERM or SIGINT; `ready` is called when records are being read.
 
-        Raises StartError if the socket cannot be served.
+        Raises StartError if another daemon serves our socket.
         """
         asyncio.run(self._run(ready))
 
@@ -161,9 +161,12 @@ class Daemon:
         )
         try:
             await self._serve()
-        except SocketError as error:
+        except ServerRunning as error:
             self._shut_down()
             raise StartError(str(error)) from error
+        except SocketError as error:
+            # Clients come second: errors are recorded and reported without them.
+            log.error("%s; going on without clients", error)
         intake.start(self._loop)
         self._keep_alive()
         ready()
@@ -294,8 +297,9 @@ def _pipeline(settings: Settings, cpu: CpuChoice, reporter: EventReporter) -> Pi
 
 def _access(settings: Settings) -> Access:
     user, group = settings.client_user, settings.client_group
+    # Root is always answered; the default user then stands for who runs the daemon by hand.
     return Access(
-        uid=None if user == ANYONE else user,
+        uid=None if user == ANYONE else user or os.geteuid(),
         gid=None if group == ANYONE else group,
         any_user=user == ANYONE,
         any_group=group == ANYONE,

@@ -74,7 +74,7 @@ def decoded(lines: Iterable[str], forced: cpus.CpuType | None, *, raw: bool) -> 
             continue
         own = cpus.by_cpuid(record.cpuvendor, record.cpuid) if record.cpuid else cpus.INTEL
         event = decode(record, forced or own)
-        yield render.body(event) if item.disclaimed else render.event_text(event)
+        yield render.event_text(event)
         if item.symbol:
             yield f"RIP: {item.symbol}\n"
         if item.incomplete:

@@ -32,11 +32,10 @@ def ctime(seconds: int) -> str:
 def event_text(event: Event, number: int | None = None) -> str:
     """The decoded text of one event; `number` is its place in its batch, for the `MCE n` line."""
     place = "" if number is None else f"MCE {number}\n"
-    return DISCLAIMER + place + body(event)
+    return DISCLAIMER + place + _body(event)
 
 
-def body(event: Event) -> str:
-    """The decoded text without the disclaimer."""
+def _body(event: Event) -> str:
     record = event.record
     tsc = f"TSC {record.tsc:x} " if record.tsc else ""
     text = [f"CPU {record.cpu} {decode.bank_name(record.bank)} {tsc}"]
