@@ -83,7 +83,8 @@ def recover(directory: Path, stored: StorePosition, pipeline: Pipeline, put: Cal
         length = form.length
         count = len(leftover.data) // length
         for index in range(leftover.first, count):
-            pipeline.take(form, leftover.data[index * length : (index + 1) * length])
+            data = leftover.data[index * length : (index + 1) * length]
+            pipeline.take(form, data, told=index < leftover.told)
         if count > leftover.first:
             log.warning("%d records were read but not stored before; stored now", count - leftover.first)
         end = leftover.offset + count * length
@@ -204,6 +205,7 @@ class Intake:
         handled = 0
         for number, data in enumerate(spool.take(CHUNK)):
             self._pipeline.take(self._layout, data, number)
+            spool.mark_told()
             handled += 1
             if self._left:
                 self._left -= 1

@@ -108,8 +108,11 @@ class Pipeline:
         self._rows: list[StoredEvent] = []
         self._page_use = 0
 
-    def take(self, layout: Layout, data: bytes, number: int = 0) -> None:
-        """One record, as the kernel handed it over, through all its steps."""
+    def take(self, layout: Layout, data: bytes, number: int = 0, *, told: bool = False) -> None:
+        """One record, as the kernel handed it over, through all its steps.
+
+        `told` records were reported, but not stored, by a run that crashed in between.
+        """
         now = int(self._clock())
         record = layout.parse(data)
         if not record.time:
@@ -120,6 +123,8 @@ class Pipeline:
         self._count(event)
         summary = self._summarize(event)
         event_id = self._keep(event, data, summary)
+        if told:
+            return
         if self._log_memory_errors or event.kind is not Kind.MEMORY:
             self._reporter.event(event, event_id, number)
         for crossing in memory_crossings:

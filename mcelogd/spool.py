@@ -33,6 +33,8 @@ CAPACITY = 1 << 20
 _MAGIC = b"MCESPOOL"
 _HEADER = struct.Struct("<8sIIQQ64s")
 _VERSION = 1
+_TOLD = struct.Struct("<Q")
+_TOLD_AT = 256
 _DATA = 4096
 _PREFIX = "spool-"
 
@@ -51,13 +53,15 @@ class Position(NamedTuple):
 class Leftover(NamedTuple):
     """Records an earlier run spooled, from `first` on those the store does not have.
 
-    `origin` and `offset` say what was read, and from where on, where that can be read again.
+    Of all its records, `told` were reported. `origin` and `offset` say what was read, and from
+    where on, where that can be read again.
     """
 
     generation: int
     record_length: int
     data: bytes
     first: int
+    told: int
     origin: str
     offset: int
 
@@ -149,6 +153,10 @@ class Spool:
             self._taken += self.record_length
             yield bytes(self._view[start : self._taken])
 
+    def mark_told(self) -> None:
+        """What was taken is reported: whoever takes it again after a crash need not tell it again."""
+        _TOLD.pack_into(self._memory, _TOLD_AT, self._taken // self.record_length)
+
     def close(self) -> None:
         """Unmap the file; what is in it stays."""
         self._view.release()
@@ -201,6 +209,7 @@ def _read(path: Path, generation: int, first: int) -> Leftover | None:
         record_length=length,
         data=content[_DATA : _DATA + records * length],
         first=min(first, records),
+        told=_TOLD.unpack_from(content, _TOLD_AT)[0],
         origin=origin.rstrip(b"\0").decode("ascii", "replace"),
         offset=offset,
     )

@@ -87,6 +87,16 @@ def test_a_batch_holds_everything_since_the_last() -> None:
     assert again.totals == Totals(1, 3, 1, 0, NOW - 9)
 
 
+def test_what_was_told_is_counted_and_kept_but_not_told_again() -> None:
+    listener = Listener()
+    pipe = pipeline(listener)
+    for _ in range(2):
+        pipe.take(layout(LENGTH), pack(READ_ERROR), told=True)
+    assert listener.heard == []
+    assert len(pipe.take_batch(None).events) == 2
+    assert [row.corrected.total for row in pipe.memory] == [2, 2]
+
+
 def test_memory_errors_can_be_counted_without_being_told() -> None:
     listener = Listener()
     pipe = pipeline(listener, log_memory_errors=False)

@@ -43,8 +43,10 @@ def test_what_was_read_is_found_without_anyone_having_said_so(tmp_path: Path) ->
     """The process may die the instant read(2) returns: only the records themselves are in the file."""
     spool = Spool.create(tmp_path, 7, LENGTH, origin="1:2", offset=256)
     fill(spool, records(1, 2, 3))
+    list(spool.take(2))
+    spool.mark_told()
     (found,) = leftovers(tmp_path, Position(0, 0))
-    assert (found.generation, found.record_length, found.first) == (7, LENGTH, 0)
+    assert (found.generation, found.record_length, found.first, found.told) == (7, LENGTH, 0, 2)
     assert found.data == records(1, 2, 3)
     assert (found.origin, found.offset) == ("1:2", 256)
 
