@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Machine-check records in the guest: sending them, and reading the device directly."""
+
+from __future__ import annotations
+
+import functools
+import importlib.machinery
+import importlib.util
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from guest.shell import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import ModuleType
+
+DEVICE = Path("/dev/mcelog")
+LOG_BYTES = 128 * 64
+"""At least the kernel's whole log: a read with less room is refused."""
+
+CORRECTED_MEMORY = 0x8C00004000010090
+"""A corrected memory read error, channel 0, one error counted, with address and misc."""
+
+RECORD = {"status": CORRECTED_MEMORY, "misc": 0x86, "addr": 0x4C0000000, "bank": 7, "cpuid": 0x606A6}
+"""One such error, beyond the guest's memory: nothing happens to a page."""
+
+
+@functools.cache
+def _tool() -> ModuleType:
+    loader = importlib.machinery.SourceFileLoader("inject_mce", "/usr/local/bin/inject-mce")
+    spec = importlib.util.spec_from_loader("inject_mce", loader)
+    assert spec
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def unpack(record: bytes) -> dict[str, int]:
+    """Every field of one record."""
+    fields: dict[str, int] = _tool().unpack(record)
+    return fields
+
+
+def inject(fields: Mapping[str, int], *options: str, to: str = "raw") -> None:
+    """Send records through the kernel; fields as the options of inject-mce name them."""
+    named = [word for name, value in fields.items() for word in (f"--{name.replace('_', '-')}", hex(value))]
+    run("/usr/local/bin/inject-mce", "--to", to, *named, *options, limit=60)
+
+
+def read_device() -> list[bytes]:
+    """Take everything the kernel has logged."""
+    device = os.open(DEVICE, os.O_RDONLY)
+    try:
+        data = os.read(device, LOG_BYTES)
+    finally:
+        os.close(device)
+    return [data[at : at + 128] for at in range(0, len(data), 128)]
+
+
+@contextmanager
+def no_device() -> Iterator[None]:
+    """The device's node is away meanwhile, if there is one."""
+    away = DEVICE.with_name("mcelog.away")
+    there = DEVICE.exists()
+    if there:
+        DEVICE.rename(away)
+    try:
+        yield
+    finally:
+        if there:
+            away.rename(DEVICE)
+
+
+def drain() -> None:
+    """Nothing of before is left in the kernel."""
+    if DEVICE.exists():
+        while read_device():
+            pass
+
+
+def send_raw(fields: Mapping[str, int]) -> None:
+    """As inject() does, without a process for it: for many records one by one."""
+    tool = _tool()
+    node = os.open(tool.RAW, os.O_WRONLY)
+    try:
+        os.write(node, tool.pack(fields))
+    finally:
+        os.close(node)

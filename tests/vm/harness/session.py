@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Boots a system with a list of scenarios and returns a verdict for each, whatever happens."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from guest.registry import scenarios
+from harness import project, qemu, rootfs
+from harness.common import PROJECT, VM, VmError, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from guest.registry import Scenario
+    from harness.rootfs import Base
+    from harness.systems import System
+
+BOOT_LIMIT = 240.0
+"""Seconds for booting, on top of what the scenarios may take; a boot takes about 20."""
+STRIKES = 2
+"""So often a machine may die under the same scenario before that scenario has failed."""
+
+
+class Result(NamedTuple):
+    """What became of one scenario."""
+
+    name: str
+    verdict: str
+    """passed, failed or skipped"""
+    reason: str
+    seconds: float
+    log: str
+    journal: str
+    """What the guest's journal got meanwhile, as JSON lines."""
+    console: str
+    """The whole console of that boot."""
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict == "passed"
+
+
+def failed(name: str, reason: str, console: str = "") -> Result:
+    return Result(name, "failed", reason, 0.0, "", "", console)
+
+
+class Parts(NamedTuple):
+    """What every boot of one run shares."""
+
+    system: System
+    base: Base
+    project: Path | None
+    no_project: str
+    """Why there is no project in the guest."""
+
+
+@contextmanager
+def parts(system: System, *, with_project: bool) -> Iterator[Parts]:
+    """Build or find everything a boot needs."""
+    base = rootfs.base(system)
+    with tempfile.TemporaryDirectory(prefix="mcelog-vm-") as scratch:
+        stage, why = None, ""
+        if with_project:
+            try:
+                stage = Path(scratch) / "stage"
+                project.install(stage, Path(scratch))
+            except VmError as error:
+                stage, why = None, str(error)
+        yield Parts(system, base, stage, why)
+
+
+@contextmanager
+def share(made: Parts) -> Iterator[Path]:
+    """The directory the guest sees as /vm."""
+    with tempfile.TemporaryDirectory(prefix="mcelog-vm-share-") as name:
+        path = Path(name)
+        (path / "results").mkdir()
+        skip = shutil.ignore_patterns("__pycache__", ".*")
+        for part in ("guest", "scenarios"):
+            shutil.copytree(VM / part, path / "tests" / part, ignore=skip)
+        shutil.copy(PROJECT / "tools/inject-mce", path / "tests")
+        shutil.copy(made.base.kernel.module, path)
+        if made.project:
+            shutil.copytree(made.project, path / "project", symlinks=True)
+        yield path
+
+
+def run(
+    system: System, names: Sequence[str], report: Callable[[Result], None] = lambda _: None
+) -> list[Result]:
+    """Run scenarios by name, in as few boots as they allow."""
+    known = scenarios()
+    chosen = [known[name] for name in names]
+    results: list[Result] = []
+
+    def note(result: Result) -> None:
+        results.append(result)
+        report(result)
+
+    with parts(system, with_project=any(one.project for one in chosen)) as made:
+        for one in chosen:
+            if one.project and not made.project:
+                note(failed(one.name, made.no_project))
+        left = [one for one in chosen if made.project or not one.project]
+        order = list(dict.fromkeys(one.machine for one in left))
+        left.sort(key=lambda one: order.index(one.machine))
+        for _, group in groupby(left, key=lambda one: one.machine):
+            _Boots(made, list(group), note).run()
+    return results
+
+
+class _Boots:
+    """The scenarios of one kind of machine; booted again when it dies under them."""
+
+    def __init__(self, made: Parts, group: list[Scenario], note: Callable[[Result], None]) -> None:
+        self.made = made
+        self.left = {one.name: one for one in group}
+        self.note = note
+        self.deaths: dict[str, int] = {}
+
+    def run(self) -> None:
+        while self.left:
+            with share(self.made) as path:
+                console = path / "console.txt"
+                reason = self._boot(path, console)
+                if self.left:
+                    self._blame(path, console, reason)
+
+    def _boot(self, path: Path, console: Path) -> str:
+        """One boot; why it ended early, if it did."""
+        group = list(self.left.values())
+        first = group[0]
+        (path / "plan.json").write_text(json.dumps(list(self.left)))
+        reboots = any(one.boots > 1 for one in group)
+        limit = sum(one.limit * one.boots for one in group) + BOOT_LIMIT * max(one.boots for one in group)
+        made = self.made
+        machine = qemu.Machine(made.system, made.base, path, first.cpu, first.append, first.qemu, reboots)
+        try:
+            ended = qemu.run(machine, console, limit, lambda: self._collect(path, console))
+        except VmError as error:
+            return str(error)
+        return "the machine ended early" if ended else f"the machine did not end within {limit:.0f} s"
+
+    def _collect(self, path: Path, console: Path) -> None:
+        for verdict in sorted(
+            (path / "results").glob("[!.]*.json"), key=lambda found: found.stat().st_mtime_ns
+        ):
+            answer = json.loads(verdict.read_text())
+            name = answer["name"]
+            if self.left.pop(name, None):
+                self.note(
+                    Result(
+                        **answer,
+                        log=_text(path / f"results/{name}.log"),
+                        journal=_text(path / f"results/{name}.journal"),
+                        console=_text(console),
+                    )
+                )
+
+    def _blame(self, path: Path, console: Path, reason: str) -> None:
+        """The machine is gone: the scenario that ran gets another try, or has failed."""
+        try:
+            running = json.loads(_text(path / "state.json") or "{}").get("running", "")
+        except ValueError:
+            running = ""
+        self.deaths[running] = self.deaths.get(running, 0) + 1
+        say(f"{reason}{f' during {running}' if running else ' before any scenario'}")
+        if self.deaths[running] < STRIKES:
+            return
+        log = _text(path / f"results/{running}.log")
+        for name in [running] if running in self.left else list(self.left):
+            self.note(failed(name, reason, _text(console))._replace(log=log))
+            del self.left[name]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""

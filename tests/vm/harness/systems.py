@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The systems under test, one row each."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from harness.common import VmError
+
+ICE_LAKE = "max,vendor=GenuineIntel,family=6,model=106,stepping=6"
+ZEN_3 = "max,vendor=AuthenticAMD,family=25,model=1,stepping=1"
+
+PACKAGES = (
+    "systemd", "systemd-sysv", "dbus", "polkitd", "udev", "kmod", "procps", "socat",
+    "python3", "python3-systemd", "python3-dbus-next",
+)  # fmt: skip
+WHEELS = ("cysystemd==2.0.5",)
+"""Not in Debian; taken from the Python package index for the guest's Python."""
+
+
+class System(NamedTuple):
+    """One Debian to boot."""
+
+    name: str
+    suite: str
+    python: str
+    """Version of the guest's Python, for binary wheels."""
+    kernel_source: str | None
+    """Source package of a kernel built with kernel.config; None: the suite's stock kernel."""
+    packages: tuple[str, ...] = PACKAGES
+    wheels: tuple[str, ...] = WHEELS
+    cpu: str = ICE_LAKE
+    memory_mib: int = 2048
+    disk_mib: int = 2048
+
+
+STOCK_KERNEL = ("linux-image-amd64", "linux-headers-amd64", "initramfs-tools", "gcc", "make")
+"""With what its own module is compiled with."""
+
+SYSTEMS = {
+    system.name: system
+    for system in (
+        System("debian12-mcelog", suite="bookworm", python="3.11", kernel_source="linux-source-6.1"),
+        System(
+            "debian13",
+            suite="trixie",
+            python="3.13",
+            kernel_source=None,
+            packages=PACKAGES + STOCK_KERNEL,
+            disk_mib=4096,
+        ),
+    )
+}
+DEFAULT = "debian12-mcelog"
+TESTED = ("debian12-mcelog",)
+"""Those that pytest boots."""
+
+
+def system(name: str) -> System:
+    try:
+        return SYSTEMS[name]
+    except KeyError:
+        raise VmError(f"no system {name!r}; there is {', '.join(SYSTEMS)}") from None

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One test per scenario of tests/vm/scenarios; all of a system share as few boots as they can."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from guest.registry import scenarios
+from harness import host, session
+from harness.cli import explanation
+from harness.common import VmError
+from harness.systems import TESTED, system
+
+pytestmark = [
+    pytest.mark.vm,
+    pytest.mark.skipif(os.environ.get("MCELOG_VM") != "1", reason="boots a virtual machine: set MCELOG_VM=1"),
+]
+
+
+Verdict = Callable[[str, str], session.Result]
+
+
+def _selected(items: list[pytest.Item], system_name: str) -> list[str]:
+    """Names of the scenarios that are to be tested on that system."""
+    parameters = [item.callspec.params for item in items if hasattr(item, "callspec")]
+    return [str(one["name"]) for one in parameters if one.get("system_name") == system_name]
+
+
+@pytest.fixture(scope="module")
+def verdict_of(request: pytest.FixtureRequest) -> Verdict:
+    """The verdict of any selected scenario; the first question about a system boots it."""
+
+    @functools.cache
+    def results(system_name: str) -> dict[str, session.Result]:
+        names = _selected(request.session.items, system_name)
+        try:
+            host.ensure()
+            return {one.name: one for one in session.run(system(system_name), names)}
+        except VmError as error:
+            return {name: session.failed(name, str(error)) for name in names}
+
+    return lambda system_name, name: results(system_name)[name]
+
+
+@pytest.mark.parametrize("name", list(scenarios()))
+@pytest.mark.parametrize("system_name", TESTED)
+def test_scenario(system_name: str, name: str, verdict_of: Verdict) -> None:
+    result = verdict_of(system_name, name)
+    if result.verdict == "skipped":
+        pytest.skip(result.reason)
+    if not result.passed:
+        pytest.fail(explanation(result), pytrace=False)
