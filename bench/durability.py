@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def measure(directory: Path, burst: int) -> list[float]:
-    writer = StoreWriter(Store(directory / f"{burst}.db"), print)
+    writer = StoreWriter(Store(directory / f"{burst}.db"), (0, 0), print)
     rates = Rates(NEVER, NEVER)
     pipeline = Pipeline(
         cpu=CpuChoice(None, cpu.INTEL),

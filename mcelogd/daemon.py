@@ -23,7 +23,7 @@ from mcelogd.reporter import EventReporter
 from mcelogd.server import Access, LegacyServer, ServerRunning, SocketError, respond
 from mcelogd.settings import PageAction
 from mcelogd.sources.stream import StreamSource
-from mcelogd.store.database import StoreError, open_or_replace
+from mcelogd.store.database import NOTHING, StoreError, open_or_replace
 from mcelogd.store.writer import StoreWriter
 from mcelogd.values import ANYONE
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from mcelogd.service_manager import ServiceManager
     from mcelogd.settings import Settings
     from mcelogd.sources import Source
-    from mcelogd.store.database import Store
+    from mcelogd.store.database import Saved, Store
     from mcelogd.store.rows import Batch
 
 log = logging.getLogger(__name__)
@@ -74,18 +74,18 @@ class StateDirectory:
             os.close(self._lock)
             raise StartError(f"another mcelog uses {path}; stop it, or give another state-dir") from error
 
-    def open_store(self) -> Store | None:
-        """The database; None, and why is logged, if there can be none."""
+    def open_store(self) -> tuple[Store | None, Saved]:
+        """The database and what it holds; None, and why is logged, if there can be none."""
         if self.path is None:
-            return None
+            return None, NOTHING
         try:
-            store, problem = open_or_replace(self.path / "mcelog.db")
+            store, saved, problem = open_or_replace(self.path / "mcelog.db")
         except StoreError as error:
             log.error("working without a store: %s", error, extra={"MESSAGE_ID": message_ids.STORE_FAILED})
-            return None
+            return None, NOTHING
         if problem:
             log.error("%s", problem, extra={"MESSAGE_ID": message_ids.STORE_FAILED})
-        return store
+        return store, saved
 
     def close(self) -> None:
         if self._lock is not None:
@@ -112,9 +112,9 @@ class Daemon:
         self._journal = journal
         self._pipeline = _pipeline(settings, cpu, EventReporter(journal.send, output, raw=settings.raw))
         self._state = StateDirectory(Path(settings.state_dir))
-        store = self._state.open_store()
-        self._restore(store)
-        self._writer = StoreWriter(store, self._store_failed)
+        store, saved = self._state.open_store()
+        self._restore(saved)
+        self._writer = StoreWriter(store, saved.position, self._store_failed)
         directory = self._state.path if store is not None else None
         generation = 1
         if directory is not None:
@@ -203,18 +203,16 @@ class Daemon:
         self._journal.close()
         self._state.close()
 
-    def _restore(self, store: Store | None) -> None:
-        """Counters of earlier runs."""
-        if store is None:
-            return
+    def _restore(self, saved: Saved) -> None:
+        """Go on with the counters of earlier runs."""
         pipeline = self._pipeline
-        pipeline.memory.restore(store.memory())
+        pipeline.memory.restore(saved.memory)
         if pipeline.pages is not None:
-            pipeline.pages.restore(store.pages())
-        pipeline.restore_totals(store.state("totals", ""), store.state("page_use", "0"))
-        pipeline.next_id = store.last_event_id() + 1
-        offset, _, origin = store.state("file", "0 ").partition(" ")
-        if isinstance(self._source, StreamSource) and origin == self._source.origin:
+            pipeline.pages.restore(saved.pages)
+        pipeline.restore_totals(saved.state.get("totals", ""), saved.state.get("page_use", ""))
+        pipeline.next_id = saved.last_event_id + 1
+        offset, _, origin = saved.state.get("file", "").partition(" ")
+        if isinstance(self._source, StreamSource) and origin == self._source.origin and offset.isdigit():
             self._source.seek(int(offset))
 
     def _put(self, batch: Batch) -> None:

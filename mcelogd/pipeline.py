@@ -156,10 +156,11 @@ class Pipeline:
 
     def restore_totals(self, totals: str, page_use: str) -> None:
         """Take over the state of an earlier run, as take_batch() wrote it."""
-        numbers = [int(number) for number in totals.split()]
+        numbers = [int(number) for number in totals.split() if number.isdigit()]
         if len(numbers) == len(Totals._fields):
             self.totals = Totals._make(numbers)
-        self._page_use = int(page_use)
+        if page_use.isdigit():
+            self._page_use = int(page_use)
 
     def _decode(self, record: MceRecord) -> Event:
         try:

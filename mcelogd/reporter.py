@@ -29,7 +29,9 @@ class Text(Protocol):
 class EventReporter:
     """Sends each event to the journal as a structured entry, and to `text` as mcelog prints it."""
 
-    def __init__(self, journal: Callable[[Mapping[str, str | list[str]]], None], text: Text, *, raw: bool) -> None:
+    def __init__(
+        self, journal: Callable[[Mapping[str, str | list[str]]], None], text: Text, *, raw: bool
+    ) -> None:
         self._journal = journal
         self._text = text
         self._raw = raw

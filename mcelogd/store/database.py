@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mcelogd.store.rows import (
     MemoryRow,
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from mcelogd.store.rows import Batch, Position
 
 SCHEMA_VERSION = 1
+
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+"""SQLITE_ERROR: a table is missing. All others - a full disk, no permission - may pass."""
+
 _SCHEMA = """
 CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE events (
@@ -61,61 +66,73 @@ class StoreError(Exception):
     """The database cannot be used; the message names file and reason."""
 
 
+class DamagedError(StoreError):
+    """The file is no database of ours, or not any more: no retry will help."""
+
+
+class Saved(NamedTuple):
+    """What an earlier run left, besides the events themselves."""
+
+    memory: list[MemoryErrors]
+    pages: list[PageErrors]
+    """The least recently hit first."""
+    state: dict[str, str]
+    position: Position
+    """How far the spool has been folded in; generation 0 when never."""
+    last_event_id: int
+
+
+NOTHING = Saved([], [], {}, (0, 0), 0)
+
+
 class Store:
     """One connection to the database; every method may raise StoreError."""
 
     def __init__(self, path: Path) -> None:
         """Open or make the database; a newer program's schema is refused."""
         self.path = path
-        try:
+        with self._errors_as_ours():
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            # FULL: a commit is on the disk when it returns. It costs the commit thread one fsync.
-            self._db.executescript(
-                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000"
-            )
-            self._prepare()
-        except sqlite3.Error as error:
-            raise StoreError(f"{path}: {error}") from error
+        try:
+            with self._errors_as_ours():
+                # FULL: a commit is on the disk when it returns. It costs the commit thread one fsync.
+                self._db.executescript(
+                    "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA busy_timeout=5000"
+                )
+                self._prepare()
+        except StoreError:
+            self._db.close()
+            raise
 
     def commit(self, batch: Batch) -> None:
         """Make the batch durable, all of it or nothing."""
         state = dict(batch.state)
         if batch.position is not None:
             state["spool"] = "{} {}".format(*batch.position)
-        try:
-            with _Transaction(self._db) as db:
-                db.executemany(
-                    f"INSERT INTO events VALUES ({_marks(StoredEvent)}) ON CONFLICT (id) DO NOTHING",
-                    batch.events,
-                )
-                db.executemany(f"INSERT OR REPLACE INTO memory VALUES ({_marks(MemoryRow)})", batch.memory)
-                db.executemany(
-                    "DELETE FROM pages WHERE frame = ?", [(frame,) for frame in batch.dropped_frames]
-                )
-                db.executemany(f"INSERT OR REPLACE INTO pages VALUES ({_marks(PageRow)})", batch.pages)
-                db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", state.items())
-        except (sqlite3.Error, OverflowError) as error:
-            raise StoreError(f"{self.path}: {error}") from error
+        with self._errors_as_ours(), _Transaction(self._db) as db:
+            db.executemany(
+                f"INSERT INTO events VALUES ({_marks(StoredEvent)}) ON CONFLICT (id) DO NOTHING",
+                batch.events,
+            )
+            db.executemany(f"INSERT OR REPLACE INTO memory VALUES ({_marks(MemoryRow)})", batch.memory)
+            db.executemany("DELETE FROM pages WHERE frame = ?", [(frame,) for frame in batch.dropped_frames])
+            db.executemany(f"INSERT OR REPLACE INTO pages VALUES ({_marks(PageRow)})", batch.pages)
+            db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?)", state.items())
 
-    def position(self) -> Position:
-        """How far the spool has been folded in; generation 0 when never."""
-        generation, _, records = self.state("spool", "0 0").partition(" ")
-        return int(generation), int(records)
-
-    def state(self, name: str, default: str) -> str:
-        rows = self._query("SELECT value FROM state WHERE name = ?", name)
-        return str(rows[0][0]) if rows else default
-
-    def last_event_id(self) -> int:
-        """The highest id ever given to an event; 0 when there is none."""
-        return int(self._query("SELECT max(id) FROM events")[0][0] or 0)
-
-    def memory(self) -> Iterator[MemoryErrors]:
-        return (memory_errors(MemoryRow(*row)) for row in self._query("SELECT * FROM memory"))
-
-    def pages(self) -> Iterator[PageErrors]:
-        """Every page, the least recently hit first."""
-        return (page_errors(PageRow(*row)) for row in self._query("SELECT * FROM pages ORDER BY used"))
+    def load(self) -> Saved:
+        """Everything the daemon goes on with; DamagedError if it makes no sense."""
+        state = {str(name): str(value) for name, value in self._query("SELECT * FROM state")}
+        with self._errors_as_ours():
+            generation, _, records = state.get("spool", "0 0").partition(" ")
+            return Saved(
+                memory=[memory_errors(MemoryRow(*row)) for row in self._query("SELECT * FROM memory")],
+                pages=[
+                    page_errors(PageRow(*row)) for row in self._query("SELECT * FROM pages ORDER BY used")
+                ],
+                state=state,
+                position=(int(generation), int(records)),
+                last_event_id=int(self._query("SELECT max(id) FROM events")[0][0] or 0),
+            )
 
     def events(self, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
         """Events with an id above `after`, oldest first."""
@@ -126,10 +143,18 @@ class Store:
         self._db.close()
 
     def _query(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        try:
+        with self._errors_as_ours():
             return self._db.execute(query, parameters).fetchall()
+
+    @contextlib.contextmanager
+    def _errors_as_ours(self) -> Iterator[None]:
+        try:
+            yield
         except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: {error}") from error
+            damaged = error.sqlite_errorcode & 0xFF in _DAMAGED
+            raise (DamagedError if damaged else StoreError)(f"{self.path}: {error}") from error
+        except (ValueError, TypeError, OverflowError) as error:
+            raise DamagedError(f"{self.path}: {error}") from error
 
     def _prepare(self) -> None:
         version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
@@ -144,13 +169,14 @@ class Store:
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
-def open_or_replace(path: Path) -> tuple[Store, str | None]:
-    """The store at `path`; a damaged one is moved aside, and why is said. StoreError if neither works."""
+def open_or_replace(path: Path) -> tuple[Store, Saved, str | None]:
+    """The store at `path` and what it holds; a damaged one is moved aside, and why is said.
+
+    Raises StoreError if there can be no store.
+    """
     try:
-        return Store(path), None
-    except StoreError as error:
-        if not path.exists() or "schema" in str(error):
-            raise
+        return *_open(path), None
+    except DamagedError as error:
         reason = str(error)
     aside = path.with_name(f"{path.name}.damaged-{int(time.time())}")
     try:
@@ -159,7 +185,16 @@ def open_or_replace(path: Path) -> tuple[Store, str | None]:
             path.with_name(path.name + suffix).unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"{reason}; it cannot be moved aside: {error.strerror}") from error
-    return Store(path), f"{reason}; moved aside to {aside}, a new one begins"
+    return *_open(path), f"{reason}; moved aside to {aside}, a new one begins"
+
+
+def _open(path: Path) -> tuple[Store, Saved]:
+    store = Store(path)
+    try:
+        return store, store.load()
+    except StoreError:
+        store.close()
+        raise
 
 
 class _Transaction:

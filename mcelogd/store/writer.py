@@ -30,7 +30,9 @@ class StoreWriter:
     or ceases (with None) to fail.
     """
 
-    def __init__(self, store: Store | None, failed: Callable[[str | None], None]) -> None:
+    def __init__(
+        self, store: Store | None, committed: Position, failed: Callable[[str | None], None]
+    ) -> None:
         self._store = store
         self._failed = failed
         self._wake = threading.Condition()
@@ -41,7 +43,7 @@ class StoreWriter:
         self._state: dict[str, str] = {}
         self._position: Position | None = None
         self._closing = False
-        self.committed: Position = (0, 0) if store is None else store.position()
+        self.committed = committed
         """Where the store is; read by other threads."""
         self.not_kept = 0
         """Events whose records were not kept because the store did not answer."""
