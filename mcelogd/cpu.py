@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Which CPU a record comes from, and the names `--cpu` takes.
 
-A CPU is one row of CPU_TYPES. Families and models are those of CPUID leaf 1
-EAX (Intel SDM vol. 2A, CPUID; table "Version Information").
+A CPU is one row of CPU_TYPES, or of NEW_CPU_TYPES if the C program does not
+know it. Families and models are those of CPUID leaf 1 EAX (Intel SDM vol. 2A,
+CPUID; table "Version Information").
 """
 
 from __future__ import annotations
@@ -73,10 +74,13 @@ class Signature(NamedTuple):
 
 
 def parse_cpuid(eax: int) -> Signature:
-    """Signature of CPUID leaf 1 EAX (Intel SDM vol. 2A, CPUID; AMD APM vol. 3 appendix E)."""
+    """Signature of CPUID leaf 1 EAX (Intel SDM vol. 2A, CPUID; AMD APM vol. 3 appendix E).
+
+    Zhaoxin's family 7 has the extended model too (Linux arch/x86/lib/cpu.c).
+    """
     family = eax >> 8 & 0xF
     model = eax >> 4 & 0xF
-    if family in (6, 0xF):
+    if family in (6, 7, 0xF):
         model |= (eax >> 16 & 0xF) << 4
     if family == 0xF:
         family += eax >> 20 & 0xFF
@@ -88,9 +92,17 @@ def format_cpuid(family: int, model: int, stepping: int = 0) -> int:
     eax = min(family, 0xF) << 8 | (model & 0xF) << 4 | stepping & 0xF
     if family >= 0xF:
         eax |= (family - 0xF & 0xFF) << 20
-    if family == 6 or family >= 0xF:
+    if family in (6, 7) or family >= 0xF:
         eax |= (model >> 4 & 0xF) << 16
     return eax
+
+
+class Models(NamedTuple):
+    """The models from `first` to `last`, both included, of a family."""
+
+    family: int
+    first: int = 0
+    last: int = 0xFF
 
 
 class CpuType(NamedTuple):
@@ -98,9 +110,9 @@ class CpuType(NamedTuple):
 
     `name` is what `--cpu` takes, `aliases` what it takes as well; `title` is
     for people. `models` are Intel family 6 model numbers, or
-    family << 8 | model for later families. `integrated_mc` says that memory
-    errors name a channel of this CPU's own memory controller, so that they
-    are counted per DIMM and socket.
+    family << 8 | model for later families; `ranges` the models of other
+    vendors. `integrated_mc` says that memory errors are those of this CPU's
+    own memory controller, so that they are counted per DIMM and socket.
     """
 
     name: str
@@ -109,6 +121,7 @@ class CpuType(NamedTuple):
     models: tuple[int, ...] = ()
     aliases: tuple[str, ...] = ()
     integrated_mc: bool = True
+    ranges: tuple[Models, ...] = ()
 
 
 def _intel(
@@ -117,8 +130,12 @@ def _intel(
     return CpuType(name, title, Vendor.INTEL, models, aliases, integrated_mc)
 
 
+def _amd(name: str, title: str, *ranges: Models, aliases: tuple[str, ...] = ()) -> CpuType:
+    return CpuType(name, title, Vendor.AMD, aliases=aliases, ranges=ranges)
+
+
 GENERIC = CpuType("generic", "generic CPU", None, integrated_mc=False)
-K8 = CpuType("k8", "AMD K8 and derivates", Vendor.AMD, integrated_mc=False)
+K8 = _amd("k8", "AMD K8 and derivates", Models(0xF))
 INTEL = _intel("intel", "Intel generic architectural MCA", ())
 P4 = _intel("p4", "Intel P4", (), "xeon5000", integrated_mc=False)
 TULSA = _intel("tulsa", "Intel Xeon 7100 series", (), "xeon7100", "xeon71xx", integrated_mc=False)
@@ -200,8 +217,80 @@ CPU_TYPES = (
     _intel("xeon75xx", "Intel Xeon 7500 series", (0x2E, 0x2F), "xeon7500"),
 )
 
-_BY_NAME = {name: cpu for cpu in CPU_TYPES for name in (cpu.name, *cpu.aliases)}
+AMD = CpuType("amd", "AMD generic MCA", Vendor.AMD, integrated_mc=False)
+ZEN = _amd("zen", "AMD Zen of a newer generation")
+HYGON = CpuType("hygon", "Hygon Dhyana", Vendor.HYGON, aliases=("dhyana",), ranges=(Models(0x18),))
+ZHAOXIN = CpuType("zhaoxin", "Zhaoxin", Vendor.ZHAOXIN)
+ZHAOXIN_KH50000 = CpuType("kh-50000", "Zhaoxin KH-50000", Vendor.ZHAOXIN, ranges=(Models(7, 0x7B, 0x7B),))
+CENTAUR = CpuType("centaur", "Centaur (VIA)", Vendor.CENTAUR, integrated_mc=False)
+
+# Zen generations: Linux arch/x86/kernel/cpu/amd.c, bsp_init_amd().
+NEW_CPU_TYPES = (
+    AMD,
+    _amd("amd-10h", "AMD family 10h", Models(0x10), aliases=("barcelona", "shanghai", "istanbul")),
+    _amd("amd-11h", "AMD family 11h", Models(0x11)),
+    _amd("amd-12h", "AMD family 12h", Models(0x12), aliases=("llano",)),
+    _amd("amd-14h", "AMD family 14h", Models(0x14), aliases=("bobcat",)),
+    _amd(
+        "amd-15h",
+        "AMD family 15h",
+        Models(0x15),
+        aliases=("bulldozer", "piledriver", "steamroller", "excavator"),
+    ),
+    _amd("amd-16h", "AMD family 16h", Models(0x16), aliases=("jaguar", "puma")),
+    ZEN,
+    _amd(
+        "zen1",
+        "AMD Zen",
+        Models(0x17, 0x00, 0x2F),
+        Models(0x17, 0x50, 0x5F),
+        aliases=("zen+", "naples"),
+    ),
+    _amd(
+        "zen2",
+        "AMD Zen 2",
+        Models(0x17, 0x30, 0x4F),
+        Models(0x17, 0x60, 0x7F),
+        Models(0x17, 0x90, 0x91),
+        Models(0x17, 0xA0, 0xAF),
+        aliases=("rome",),
+    ),
+    _amd(
+        "zen3",
+        "AMD Zen 3",
+        Models(0x19, 0x00, 0x0F),
+        Models(0x19, 0x20, 0x5F),
+        aliases=("milan",),
+    ),
+    _amd(
+        "zen4",
+        "AMD Zen 4",
+        Models(0x19, 0x10, 0x1F),
+        Models(0x19, 0x60, 0xAF),
+        aliases=("genoa",),
+    ),
+    _amd(
+        "zen5",
+        "AMD Zen 5",
+        Models(0x1A, 0x00, 0x2F),
+        Models(0x1A, 0x40, 0x4F),
+        Models(0x1A, 0x60, 0x7F),
+        aliases=("turin",),
+    ),
+    HYGON,
+    ZHAOXIN,
+    ZHAOXIN_KH50000,
+    CENTAUR,
+)
+"""What the C program refuses or knows nothing of."""
+
+ALL_CPU_TYPES = (*CPU_TYPES, *NEW_CPU_TYPES)
+
+_BY_NAME = {name: cpu for cpu in ALL_CPU_TYPES for name in (cpu.name, *cpu.aliases)}
 _BY_INTEL_MODEL = {model: cpu for cpu in CPU_TYPES if cpu.vendor == Vendor.INTEL for model in cpu.models}
+
+FIRST_ZEN_FAMILY = 0x17
+FIRST_ZHAOXIN_FAMILY = 7
 
 FIRST_INTEGRATED_MC = 0x1A
 """Intel family 6 model of Nehalem: newer models have the architectural MCA at the least."""
@@ -212,9 +301,9 @@ def by_name(name: str) -> CpuType | None:
     return _BY_NAME.get(name.lower())
 
 
-def names() -> list[str]:
-    """Every name `--cpu` takes."""
-    return list(_BY_NAME)
+def names(*, new: bool | None = None) -> list[str]:
+    """The names `--cpu` takes: all, or only those the C program has not (`new`) or has."""
+    return [name for name, cpu in _BY_NAME.items() if new in (None, cpu in NEW_CPU_TYPES)]
 
 
 @functools.cache
@@ -222,9 +311,14 @@ def by_signature(vendor: int, family: int, model: int) -> CpuType:
     """The CPU type of a vendor, family and model; the vendor's generic one where the model is new."""
     if vendor == Vendor.INTEL:
         return _intel_type(family, model)
-    if vendor == Vendor.AMD and family == 0xF:
-        return K8
-    return GENERIC
+    if vendor == Vendor.AMD:
+        return _in_range(Vendor.AMD, family, model) or (ZEN if family >= FIRST_ZEN_FAMILY else AMD)
+    if vendor == Vendor.HYGON:
+        return HYGON
+    # Zhaoxin's CPUs have the one or the other vendor string.
+    if vendor == Vendor.ZHAOXIN or (vendor == Vendor.CENTAUR and family >= FIRST_ZHAOXIN_FAMILY):
+        return _in_range(Vendor.ZHAOXIN, family, model) or ZHAOXIN
+    return CENTAUR if vendor == Vendor.CENTAUR else GENERIC
 
 
 def by_cpuid(vendor: int, eax: int) -> CpuType:
@@ -261,7 +355,15 @@ def parse_cpuinfo(text: str) -> CpuInfo | None:
 
 def is_known(cpu: CpuType) -> bool:
     """False where decoding falls back to what every CPU of the vendor has in common."""
-    return cpu not in (GENERIC, INTEL)
+    return cpu not in (GENERIC, INTEL, AMD, ZEN, ZHAOXIN, CENTAUR)
+
+
+def _in_range(vendor: Vendor, family: int, model: int) -> CpuType | None:
+    for cpu in ALL_CPU_TYPES:
+        for models in cpu.ranges if cpu.vendor is vendor else ():
+            if models.family == family and models.first <= model <= models.last:
+                return cpu
+    return None
 
 
 def _intel_type(family: int, model: int) -> CpuType:

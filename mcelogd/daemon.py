@@ -290,6 +290,7 @@ def _pipeline(settings: Settings, cpu: CpuChoice, reporter: EventReporter) -> Pi
         summarize=report.summary,
         clock=time.time,
         log_memory_errors=not settings.filter_memory_errors,
+        log_known_bogus=not settings.filter,
     )
 
 

@@ -33,8 +33,9 @@ class Severity(enum.StrEnum):
 
     DEFERRED is an uncorrected error that nothing has consumed yet (Intel's
     UCNA, AMD's deferred errors); RECOVERABLE one that software can recover
-    from (SRAO, SRAR); UNCORRECTED one of a CPU that does not say; FATAL means
-    that the processor's context is corrupt.
+    from (SRAO, SRAR); UNCORRECTED one of a CPU that does not say, or that has
+    corrupted the running task (AMD's TCC); FATAL means that the processor's
+    context is corrupt.
     """
 
     INFO = "info"

@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mcelogd import cpu as cpus
-from mcelogd.decode import decode
+from mcelogd.decode import decode, is_known_bogus
 from mcelogd.event import Event, Finding, Kind, Severity
 from mcelogd.store.rows import Batch, StoredEvent, memory_row, page_row, stored
 
@@ -95,6 +95,7 @@ class Pipeline:
         summarize: Callable[[Event], str],
         clock: Callable[[], float],
         log_memory_errors: bool = True,
+        log_known_bogus: bool = False,
     ) -> None:
         self.cpu = cpu
         self.memory = memory
@@ -105,6 +106,7 @@ class Pipeline:
         self._summarize = summarize
         self._clock = clock
         self._log_memory_errors = log_memory_errors
+        self._log_known_bogus = log_known_bogus
         self._rows: list[StoredEvent] = []
         self._page_use = 0
 
@@ -125,7 +127,7 @@ class Pipeline:
         event_id = self._keep(event, data, summary)
         if told:
             return
-        if self._log_memory_errors or event.kind is not Kind.MEMORY:
+        if self._is_logged(event):
             self._reporter.event(event, event_id, number)
         for crossing in memory_crossings:
             self._reporter.memory_threshold(crossing)
@@ -161,6 +163,11 @@ class Pipeline:
             self.totals = Totals._make(numbers)
         if page_use.isdigit():
             self._page_use = int(page_use)
+
+    def _is_logged(self, event: Event) -> bool:
+        if event.kind is Kind.MEMORY and not self._log_memory_errors:
+            return False
+        return self._log_known_bogus or not is_known_bogus(event.record, event.cpu_type)
 
     def _decode(self, record: MceRecord) -> Event:
         try:

@@ -38,10 +38,9 @@ def event_text(event: Event, number: int | None = None) -> str:
 def _body(event: Event) -> str:
     record = event.record
     tsc = f"TSC {record.tsc:x} " if record.tsc else ""
-    text = [f"CPU {record.cpu} {decode.bank_name(record.bank)} {tsc}"]
+    text = [f"CPU {record.cpu} {decode.bank_name(record.bank, event.cpu_type)} {tsc}"]
     if record.ip:
-        inexact = "" if record.mcgstatus & MCG_STATUS_EIPV else " !INEXACT!"
-        text.append(f"RIP{inexact} {record.cs:02x}:{record.ip:x}")
+        text.append(rip_line(record))
     misc = f"MISC {record.misc:x} " if record.status & MCI_STATUS_MISCV else ""
     addr = f"ADDR {record.addr:x} " if record.status & MCI_STATUS_ADDRV else ""
     if misc or addr:
@@ -49,12 +48,23 @@ def _body(event: Event) -> str:
     if record.time:
         text.append(f"TIME {record.time} {ctime(record.time)}")
     text += event.finding.lines
-    text.append(f"STATUS {record.status:x} MCGSTATUS {record.mcgstatus:x}")
-    text += _identity(record)
+    text.append(status_line(record))
+    text += identity_lines(record)
     return "\n".join(text) + "\n"
 
 
-def _identity(record: MceRecord) -> list[str]:
+def rip_line(record: MceRecord) -> str:
+    """The line of the instruction; `!INEXACT!` where MCG_STATUS does not vouch for it."""
+    inexact = "" if record.mcgstatus & MCG_STATUS_EIPV else " !INEXACT!"
+    return f"RIP{inexact} {record.cs:02x}:{record.ip:x}"
+
+
+def status_line(record: MceRecord) -> str:
+    """The line that ends the decoded part."""
+    return f"STATUS {record.status:x} MCGSTATUS {record.mcgstatus:x}"
+
+
+def identity_lines(record: MceRecord) -> list[str]:
     """Which processor reported it; only what the record was long enough to hold."""
     lines = []
     mcgcap = f"MCGCAP {record.mcgcap:x} " if record.mcgcap else ""

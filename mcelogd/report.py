@@ -90,6 +90,9 @@ PLACE_WORDS = {
 BUS_WORDS = {"IO": "I/O", "Reserved": "reserved transaction"}
 """Names of a bus error's transaction that are not plain words already."""
 
+BUS_ERROR = "BUS error"
+"""How the decoder names a bus error that has no better name than its fields."""
+
 TRANSACTION = "Transaction: "
 """How the decoded text marks what a memory controller was doing."""
 
@@ -122,7 +125,7 @@ def fields(
         "MCE_COUNT": _decimal(count),
         **_meaning(event),
         **_registers(event.record),
-        **_identity(event.record),
+        **_identity(event),
         **_places(event, labels),
         "MCE_DECODED": render.event_text(event).rstrip("\n"),
     }
@@ -139,7 +142,7 @@ def summary(event: Event, labels: Labels = ()) -> str:
         return f"Processor {state}: {socket}CPU {record.cpu}"
     subject = f"{SEVERITY_WORDS[event.severity]} {_subject(event, _clean(labels))}"
     yellow = ", threshold status yellow" if event.finding.tracking is Tracking.YELLOW else ""
-    bank = decode.bank_name(record.bank)
+    bank = decode.bank_name(record.bank, event.cpu_type)
     reporter = f" bank {record.bank}" if record.bank < FIRST_SOFTWARE_BANK else f", {bank}"
     return f"{subject}: {_detail(event.finding)}{yellow} (CPU {record.cpu}{reporter})"
 
@@ -150,14 +153,15 @@ def page_of(event: Event) -> int | None:
     An address that is not a physical one, or less exact than a page, names no page.
     """
     record = event.record
-    if event.kind is not Kind.MEMORY or not record.status & MCI_STATUS_ADDRV:
+    address = decode.physical_address(record, event.cpu_type)
+    if event.kind is not Kind.MEMORY or address is None:
         return None
     has_mode = record.cpuvendor == Vendor.INTEL and (record.mcgcap or 0) & MCG_CAP_SER_P
     if has_mode and record.status & MCI_STATUS_MISCV:
         exact = 1 << extract(record.misc, 0, 5) <= PAGE_SIZE
         if extract(record.misc, 6, 8) != PHYSICAL_ADDRESS or not exact:
             return None
-    return record.addr & ~(PAGE_SIZE - 1)
+    return address & ~(PAGE_SIZE - 1)
 
 
 def _subject(event: Event, labels: Labels) -> str:
@@ -184,7 +188,7 @@ def _cache_name(kind: Kind, cache: CacheUnit) -> str:
 
 def _detail(finding: Finding) -> str:
     """What was going on, in words where the decoder has them, else the error code's name."""
-    if finding.bus is not None:
+    if finding.bus is not None and finding.what.startswith(BUS_ERROR):
         transaction = BUS_WORDS.get(finding.bus.transaction, finding.bus.transaction.lower())
         timed_out = ", timed out" if finding.bus.timeout == "Request-timed-out" else ""
         return f"{finding.bus.request.lower()} request, {transaction}{timed_out}".replace("-", " ")
@@ -250,11 +254,12 @@ def _registers(record: MceRecord) -> dict[str, str | None]:
     }
 
 
-def _identity(record: MceRecord) -> dict[str, str | None]:
+def _identity(event: Event) -> dict[str, str | None]:
+    record = event.record
     return {
         "MCE_CPU": str(record.cpu),
         "MCE_BANK": str(record.bank),
-        "MCE_BANK_NAME": decode.bank_name(record.bank),
+        "MCE_BANK_NAME": decode.bank_name(record.bank, event.cpu_type),
         "MCE_TIME": str(record.time) if record.time else None,
         "MCE_SOCKET": _decimal(record.socketid),
         "MCE_APICID": _decimal(record.apicid),

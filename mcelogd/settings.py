@@ -228,6 +228,9 @@ class Settings(Options):
         "Read from auto, device or tracefs",
         ours=True,
     )
+    json = _option(
+        "json", "", parse_bool, False, "Print decoded records as JSON, one a line", ours=True, in_file=False
+    )
     record_length = _option(
         "record-length", "N", parse_record_length, LENGTH, "Bytes of a record in a FIFO or file", ours=True
     )
@@ -368,7 +371,7 @@ def usage() -> str:
         SYNOPSIS,
         "Options:\n" + "".join(_help_lines(ours=False)),
         "Not in the C program:\n" + "".join(_help_lines(ours=True)),
-        f"Valid CPUs: {' '.join(cpu.names())}\n",
+        f"Valid CPUs: {' '.join(cpu.names(new=False))}\nand: {' '.join(cpu.names(new=True))}\n",
     ]
     return "\n".join(parts)
 

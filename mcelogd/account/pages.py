@@ -8,7 +8,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
 from mcelogd.account.bucket import Bucket
-from mcelogd.decode.bits import MCI_STATUS_ADDRV
+from mcelogd.decode import physical_address
 from mcelogd.event import Kind
 
 if TYPE_CHECKING:
@@ -73,13 +73,13 @@ class PageTable:
 
         An error of several DIMMs counts once for each of them.
         """
-        record = event.record
         if event.kind is not Kind.MEMORY or not event.severity.is_corrected:
             return []
-        if not record.status & MCI_STATUS_ADDRV:
+        address = physical_address(event.record, event.cpu_type)
+        if address is None:
             return []
-        page = self._page(record.addr & ~(PAGE_SIZE - 1), now)
-        return [crossing for _ in event.finding.locations for crossing in self._add(page, record.time)]
+        page = self._page(address & ~(PAGE_SIZE - 1), now)
+        return [crossing for _ in event.finding.locations for crossing in self._add(page, event.record.time)]
 
     def take_changed(self) -> tuple[list[PageErrors], list[int]]:
         """The pages that changed and the addresses that were dropped since the last call."""
