@@ -119,6 +119,23 @@ def open_files() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
+@contextlib.contextmanager
+def failing_after(seconds: int) -> Iterator[None]:
+    """Fail, instead of hanging, when something blocks the only thread."""
+
+    def alarm(_number: int, _frame: object) -> None:
+        # No TimeoutError: that is an OSError, which the code under test takes for a broken connection.
+        raise AssertionError(f"blocked for {seconds} seconds")
+
+    previous = signal.signal(signal.SIGALRM, alarm)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous)
+
+
 class Journald:
     """A journald whose /run is `directory`."""
 

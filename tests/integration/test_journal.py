@@ -212,7 +212,7 @@ def test_close_waits_for_a_slow_reader_but_not_for_ever(peer: Peer) -> None:
     waiting = sender.queued
     started = time.monotonic()
     assert sender.close(0.2) == waiting
-    assert 0.15 < time.monotonic() - started < 2
+    assert 0.15 < time.monotonic() - started < 10
     sender.send({"N": 2000})
     assert numbers(peer.read()) == list(range(2000 - waiting))
 
@@ -244,7 +244,7 @@ def test_close_while_journald_is_away_ends_in_time(peer: Peer) -> None:
     sender.send({"N": 0})
     started = time.monotonic()
     assert sender.close(0.2) == 1
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
 
 
 def test_logging_in_the_midst_of_a_send(peer: Peer) -> None:

@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +22,7 @@ import pytest
 from mcelogd import cpu, decode, journal, message_ids, report
 from mcelogd.event import Event, Finding, Kind, Location, Severity
 from mcelogd.record import MceRecord
-from tests.integration.journal_peer import JOURNALD, Journald, as_bytes
+from tests.integration.journal_peer import JOURNALD, Journald, as_bytes, failing_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,10 +104,8 @@ def test_a_stopped_journald_gets_all_that_was_kept_and_how_many_were_not(journal
         sender.attach(asyncio.get_running_loop())
         journald.process.send_signal(signal.SIGSTOP)
         await until(journald.is_stopped)
-        started = time.monotonic()
         for number in range(count):
             sender.send({"MESSAGE": "x", "N": number})
-        assert time.monotonic() - started < 2
         await asyncio.sleep(0.1)
         assert sender.queued == 100
         dropped = sender.dropped
@@ -118,7 +115,8 @@ def test_a_stopped_journald_gets_all_that_was_kept_and_how_many_were_not(journal
         assert sender.close() == 0
         return dropped
 
-    dropped = asyncio.run(scenario())
+    with failing_after(30):
+        dropped = asyncio.run(scenario())
     entries = journald.entries(count - dropped + 2)
     assert [int(entry["N"]) for entry in entries if "N" in entry] == [*range(count - dropped), count]
     assert [entry.get("MCE_DROPPED") for entry in entries[-2:]] == [str(dropped), None]

@@ -219,6 +219,13 @@ def test_registers_that_are_not_valid_are_absent() -> None:
     assert (fields["MCE_ADDR"], fields["MCE_MISC"], fields["MCE_PAGE"]) == ("0x0", "0x0", "0x0")
 
 
+def test_the_bank_has_the_name_its_cpu_gives_it() -> None:
+    happened = decode.decode(MceRecord(status=VALID | READ_CH1, bank=4), cpu.K8)
+    name = report.fields(happened)["MCE_BANK_NAME"]
+    assert name == decode.bank_name(4, cpu.K8) != decode.bank_name(4)
+    assert f"CPU 0 {name} " in str(report.fields(happened)["MCE_DECODED"])
+
+
 def test_socket_and_counts_of_zero_are_known() -> None:
     fields = report.fields(event(socketid=0, apicid=0, mcgcap=1 << 10), event_id=0, count=0)
     names = ("MCE_SOCKET", "MCE_APICID", "MCE_CORRECTED_COUNT", "MCE_EVENT_ID", "MCE_COUNT")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import tempfile
 import time
@@ -74,6 +75,19 @@ def _keep_log(scratch: Path, final: Path) -> None:
 
 
 def _forget_old(kind: str, newest: Path) -> None:
+    for unfinished in CACHE.glob(f"building-{kind}-*/"):
+        shutil.rmtree(unfinished, ignore_errors=True)
     versions = sorted(CACHE.glob(f"{kind}-*/"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in [path for path in versions if path != newest][KEEP - 1 :]:
         shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def scratch_directory() -> Iterator[Path]:
+    """A directory that is gone afterwards; not in /tmp, which may be small and is cleaned by others."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    for path in CACHE.glob("run-*-*/"):
+        if not Path(f"/proc/{path.name.split('-')[1]}").exists():  # left by a run that was killed
+            shutil.rmtree(path, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"run-{os.getpid()}-", dir=CACHE) as name:
+        yield Path(name)
