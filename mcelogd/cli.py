@@ -62,8 +62,9 @@ def run(arguments: list[str]) -> int:
     settings = Settings.load(config, overrides)
     if command == "check-config":
         return _check_config(settings)
-    for warning in settings.warnings:
-        _complain(f"warning: {warning}")
+    if not settings.daemon:
+        for warning in settings.warnings:
+            _complain(f"warning: {warning}")
     return _run_with(command, settings, positional)
 
 

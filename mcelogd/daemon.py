@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+DATABASE = "mcelog.db"
+
 STORE_SECONDS = 10.0
 """How long the end of the daemon waits for the disk."""
 
@@ -79,12 +81,16 @@ class StateDirectory:
         if self.path is None:
             return None, NOTHING
         try:
-            store, saved, problem = open_or_replace(self.path / "mcelog.db")
+            store, saved, problem = open_or_replace(self.path / DATABASE)
         except StoreError as error:
-            log.error("working without a store: %s", error, extra={"MESSAGE_ID": message_ids.STORE_FAILED})
+            log.error(
+                "working without a store until the next start: %s",
+                error,
+                extra=_store_failed(self.path, error),
+            )
             return None, NOTHING
         if problem:
-            log.error("%s", problem, extra={"MESSAGE_ID": message_ids.STORE_FAILED})
+            log.error("%s", problem, extra=_store_failed(self.path, problem))
         return store, saved
 
     def close(self) -> None:
@@ -194,7 +200,7 @@ class Daemon:
         if not self._writer.close(STORE_SECONDS):
             log.error(
                 "the store did not answer; what it has not taken is read from the spool at the next start",
-                extra={"MESSAGE_ID": message_ids.STORE_FAILED},
+                extra=_store_failed(self._state.path, "no answer"),
             )
         self._spools.forget(self._writer.committed)
         log.info("mcelog %s stops", __version__, extra={"MESSAGE_ID": message_ids.SERVICE_STOPPED})
@@ -223,7 +229,7 @@ class Daemon:
         log.warning(
             "the kernel's log of machine checks overflowed: at least %d record was lost",
             count,
-            extra={"MESSAGE_ID": message_ids.RECORDS_LOST},
+            extra={"MESSAGE_ID": message_ids.RECORDS_LOST, "MCE_SOURCE": self._source.name},
         )
         self._output.write("Warning: MCE buffer is overflowed.\n")
 
@@ -235,10 +241,13 @@ class Daemon:
     def _store_failed(self, problem: str | None) -> None:
         """Called from the store's thread."""
         if problem is None:
-            log.warning("the store works again", extra={"MESSAGE_ID": message_ids.STORE_RECOVERED})
+            log.warning(
+                "the store works again",
+                extra=_store_failed(self._state.path, "") | {"MESSAGE_ID": message_ids.STORE_RECOVERED},
+            )
         else:
             log.error(
-                "records are not kept for now: %s", problem, extra={"MESSAGE_ID": message_ids.STORE_FAILED}
+                "records are not kept for now: %s", problem, extra=_store_failed(self._state.path, problem)
             )
 
     def _keep_alive(self) -> None:
@@ -264,12 +273,22 @@ class Daemon:
         )
 
     def _tell_started(self) -> None:
-        log.info(
-            "mcelog %s reads %s",
-            __version__,
-            self._source.name,
-            extra={"MESSAGE_ID": message_ids.SERVICE_STARTED},
-        )
+        name = self._source.name
+        extra = {
+            "MESSAGE_ID": message_ids.SERVICE_STARTED,
+            "MCE_VERSION": __version__,
+            "MCE_SOURCE": name,
+        }
+        log.info("mcelog %s reads %s", __version__, name, extra=extra)
+
+
+def _store_failed(directory: Path | None, problem: object) -> dict[str, str]:
+    """Fields of the journal entry about a store that fails."""
+    return {
+        "MESSAGE_ID": message_ids.STORE_FAILED,
+        "MCE_STORE": str(directory and directory / DATABASE),
+        "MCE_ERROR": str(problem),
+    }
 
 
 def _pipeline(settings: Settings, cpu: CpuChoice, reporter: EventReporter) -> Pipeline:

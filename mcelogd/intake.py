@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from mcelogd import message_ids
 from mcelogd.record import layout
 from mcelogd.spool import Position, Spool, SpoolError, files, leftovers, remove_before
 
@@ -123,6 +124,7 @@ class Intake:
         self._layout = layout(source.record_length)
         self._folded = source.offset
         self._retry = FIRST_RETRY
+        self._failing = False
         self._scheduled: asyncio.Handle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         if self._layout.ignored:
@@ -196,8 +198,9 @@ class Intake:
             damaged = self._source.take_damaged()
             if damaged:
                 log.error("%s: %d bytes at the end are no whole record", self._source.name, damaged)
+            if self._failing:
+                self._source_restored()
             if count == 0:
-                self._retry = FIRST_RETRY
                 return False
 
     def _fold(self) -> None:
@@ -219,13 +222,25 @@ class Intake:
 
     def _source_failed(self, error: OSError) -> None:
         """Leave the source alone for a while: it may be a passing fault, and must not become a busy loop."""
-        log.error(
-            "cannot read %s: %s; trying again in %.0f s", self._source.name, error.strerror, self._retry
-        )
+        extra = {
+            "MESSAGE_ID": message_ids.SOURCE_LOST,
+            "MCE_SOURCE": self._source.name,
+            "MCE_ERROR": str(error.strerror),
+        }
+        message = "cannot read %s: %s; trying again in %.0f s"
+        log.error(message, self._source.name, error.strerror, self._retry, extra=extra)
+        self._failing = True
         self._unwatch()
         if self._loop is not None:
             self._loop.call_later(self._retry, self._resume)
         self._retry = min(2 * self._retry, LAST_RETRY)
+
+    def _source_restored(self) -> None:
+        self._failing = False
+        self._retry = FIRST_RETRY
+        name = self._source.name
+        extra = {"MESSAGE_ID": message_ids.SOURCE_RESTORED, "MCE_SOURCE": name}
+        log.warning("%s can be read again", name, extra=extra)
 
 
 def _place(origin: str, offset: int) -> dict[str, str]:

@@ -11,8 +11,10 @@ import logging
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mcelogd import cpu as cpus
+from mcelogd import message_ids
 from mcelogd.decode import decode, is_known_bogus
 from mcelogd.event import Event, Finding, Kind, Severity
+from mcelogd.record import pack
 from mcelogd.store.rows import Batch, StoredEvent, memory_row, page_row, stored
 
 if TYPE_CHECKING:
@@ -35,8 +37,8 @@ UNDECODED = Finding(
 class Reporter(Protocol):
     """Who is told what happened. Nothing here may wait or raise."""
 
-    def event(self, event: Event, event_id: int, number: int) -> None:
-        """An event; `number` is its place among those handled in one go."""
+    def event(self, event: Event, event_id: int, number: int, count: int | None) -> None:
+        """An event; `number` is its place among those handled in one go, `count` its DIMM's errors."""
 
     def memory_threshold(self, crossing: Crossing) -> None: ...
 
@@ -128,7 +130,7 @@ class Pipeline:
         if told:
             return
         if self._is_logged(event):
-            self._reporter.event(event, event_id, number)
+            self._reporter.event(event, event_id, number, self.memory.total(event))
         for crossing in memory_crossings:
             self._reporter.memory_threshold(crossing)
         for page_crossing in page_crossings:
@@ -175,7 +177,15 @@ class Pipeline:
         except Exception:
             # decode() is defined for every record. Should a mistake in a table prove that wrong,
             # the record is counted, told and kept all the same.
-            log.exception("a record could not be decoded; please report this: %s", record)
+            log.exception(
+                "a record could not be decoded; please report this: %s",
+                record,
+                extra={
+                    "MESSAGE_ID": message_ids.RECORD_UNDECODED,
+                    "MCE_EVENT_ID": self.next_id,
+                    "MCE_RAW": pack(record).hex(),
+                },
+            )
             return Event(record, cpus.GENERIC, UNDECODED)
 
     def _count(self, event: Event) -> None:

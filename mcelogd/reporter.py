@@ -36,12 +36,12 @@ class EventReporter:
         self._text = text
         self._raw = raw
 
-    def event(self, event: Event, event_id: int, number: int) -> None:
+    def event(self, event: Event, event_id: int, number: int, count: int | None) -> None:
         if self._raw:
             self._text.write(render.raw_text(event.record))
         else:
             self._text.write(render.event_text(event, number))
-        self._journal(report.fields(event, event_id=event_id))
+        self._journal(report.fields(event, event_id=event_id, count=count))
 
     def memory_threshold(self, crossing: Crossing) -> None:
         errors = crossing.errors
@@ -52,19 +52,26 @@ class EventReporter:
         else:
             severity = "Corrected" if crossing.is_corrected else "Uncorrected"
             what = f"{severity} {kind} memory error count exceeded threshold"
-        self._remark(f"{what}: {level}", f"Location {location_of(errors)}")
+        location = location_of(errors)
+        self._text.write(f"{what}: {level}\nLocation {location}\n")
+        self._exceeded(f"{what}: {level}", location, str(crossing.rate), crossing.counter.total)
 
     def page_threshold(self, crossing: PageCrossing) -> None:
-        level = seen(crossing.page.bucket, crossing.rate)
-        self._remark(f"Corrected memory errors on page {crossing.page.address:x} exceed threshold {level}")
+        page = crossing.page
+        level = seen(page.bucket, crossing.rate)
+        message = f"Corrected memory errors on page {page.address:x} exceed threshold {level}"
+        self._text.write(message + "\n")
+        self._exceeded(message, f"page {page.address:#x}", str(crossing.rate), page.total)
 
-    def _remark(self, message: str, *more: str) -> None:
-        self._text.write("\n".join((message, *more)) + "\n")
+    def _exceeded(self, message: str, location: str, threshold: str, count: int) -> None:
         self._journal(
             {
-                "MESSAGE": "; ".join((message, *more)),
+                "MESSAGE": f"{message} ({location})",
                 "MESSAGE_ID": message_ids.THRESHOLD_EXCEEDED,
                 "PRIORITY": "4",
+                "MCE_LOCATION": location,
+                "MCE_THRESHOLD": threshold,
+                "MCE_COUNT": str(count),
             }
         )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mcelogd import cpu as cpus
-from mcelogd import output
+from mcelogd import message_ids, output
 from mcelogd.pipeline import CpuChoice
 from mcelogd.record import LENGTH, RecordLengthError, layout
 from mcelogd.service_manager import ServiceManager, is_journal
@@ -53,6 +53,9 @@ def run_daemon(settings: Settings, device: str) -> int:
         return launcher.wait()
     text = _daemon_output(settings, journal)
     _log_as_daemon(settings, journal, text)
+    for warning in settings.warnings:
+        extra = {"MESSAGE_ID": message_ids.CONFIG_PROBLEM, "MCE_ERROR": str(warning)}
+        log.warning("warning: %s", warning, extra=extra)
     try:
         manager = ServiceManager(os.environ, os.getpid())
         daemon = Daemon(settings, source, _cpu_choice(settings), text, manager, journal)

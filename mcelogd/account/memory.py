@@ -123,6 +123,17 @@ class MemoryTable:
                 crossed += self._count(row, event)
         return crossed
 
+    def total(self, event: Event) -> int | None:
+        """Errors of the event's severity that its DIMM has had, or its socket where no DIMM is counted."""
+        socketid = event.record.socketid
+        if socketid is None or not event.finding.locations:
+            return None
+        keys = (_key(socketid, event.finding.locations[0]), MemoryKey(socketid, ANY, ANY))
+        row = next((self._rows[key] for key in keys if key in self._rows), None)
+        if row is None:
+            return None
+        return (row.corrected if event.severity.is_corrected else row.uncorrected).total
+
     def take_changed(self) -> list[MemoryErrors]:
         """The rows that changed since the last call."""
         changed = list(self._changed.values())

@@ -33,9 +33,9 @@ class Listener:
         self.heard: list[str] = []
         self.events: list[Event] = []
 
-    def event(self, event: Event, event_id: int, number: int) -> None:
+    def event(self, event: Event, event_id: int, number: int, count: int | None) -> None:
         self.events.append(event)
-        self.heard.append(f"event {event_id} {number}")
+        self.heard.append(f"event {event_id} {number} of {count}")
 
     def memory_threshold(self, crossing: Crossing) -> None:
         self.heard.append(f"memory {crossing.errors.key.channel}")
@@ -66,7 +66,7 @@ def test_an_event_is_told_before_what_it_crossed() -> None:
     pipe = pipeline(listener)
     for _ in range(2):
         take(pipe, READ_ERROR)
-    assert listener.heard == ["event 1 0", "event 2 0", "memory 0", "memory -1", "page 5000"]
+    assert listener.heard == ["event 1 0 of 1", "event 2 0 of 2", "memory 0", "memory -1", "page 5000"]
 
 
 def test_a_batch_holds_everything_since_the_last() -> None:
@@ -102,7 +102,7 @@ def test_memory_errors_can_be_counted_without_being_told() -> None:
     pipe = pipeline(listener, log_memory_errors=False)
     take(pipe, READ_ERROR)
     take(pipe, READ_ERROR._replace(status=0x9C0000400000010E))
-    assert listener.heard == ["event 2 0"]
+    assert listener.heard == ["event 2 0 of None"]
     assert pipe.totals.corrected_errors == 2
 
 
