@@ -17,7 +17,7 @@ from mcelogd import __version__, message_ids, report
 from mcelogd.account.memory import MemoryTable, Rates
 from mcelogd.account.pages import PageTable
 from mcelogd.account.text import memory_text, pages_text
-from mcelogd.intake import Intake, Spools, recover
+from mcelogd.intake import Intake, Recovered, Spools, recover
 from mcelogd.pipeline import Pipeline
 from mcelogd.reporter import EventReporter
 from mcelogd.server import Access, LegacyServer, ServerRunning, SocketError, respond
@@ -122,11 +122,12 @@ class Daemon:
         self._restore(saved)
         self._writer = StoreWriter(store, saved.position, self._store_failed)
         directory = self._state.path if store is not None else None
-        generation = 1
+        recovered = Recovered(generation=1)
         if directory is not None:
-            generation = recover(directory, self._writer.committed, self._pipeline, self._writer.put)
+            recovered = recover(directory, saved.position, self._pipeline, self._writer.put)
             self._writer.flush(STORE_SECONDS)
-        self._spools = Spools(directory, source, generation)
+            self._seek(recovered.origin, recovered.offset)
+        self._spools = Spools(directory, source, recovered.generation)
         self._spools.forget(self._writer.committed)
         self._server = LegacyServer(functools.partial(respond, self), _access(settings))
         self._stop: asyncio.Event | None = None
@@ -218,8 +219,13 @@ class Daemon:
         pipeline.restore_totals(saved.state.get("totals", ""), saved.state.get("page_use", ""))
         pipeline.next_id = saved.last_event_id + 1
         offset, _, origin = saved.state.get("file", "").partition(" ")
-        if isinstance(self._source, StreamSource) and origin == self._source.origin and offset.isdigit():
-            self._source.seek(int(offset))
+        if offset.isdigit():
+            self._seek(origin, int(offset))
+
+    def _seek(self, origin: str, offset: int) -> None:
+        """Go on in a file where an earlier run stopped, if it is the same file."""
+        if isinstance(self._source, StreamSource) and origin and origin == self._source.origin:
+            self._source.seek(offset)
 
     def _put(self, batch: Batch) -> None:
         self._writer.put(batch)

@@ -9,7 +9,7 @@ log.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mcelogd import message_ids
 from mcelogd.record import layout
@@ -72,14 +72,21 @@ class Spools:
         return Spool.in_memory(generation, source.record_length, source.read_size)
 
 
-def recover(directory: Path, stored: StorePosition, pipeline: Pipeline, put: Callable[[Batch], None]) -> int:
-    """Take in what an earlier run read and did not get into the store.
+class Recovered(NamedTuple):
+    """Where to go on after what an earlier run left: the spool's next generation, and the place in a
+    source that can be read twice (empty where nothing was left of one)."""
 
-    Returns the generation to go on with.
-    """
-    last = stored[0]
+    generation: int
+    origin: str = ""
+    offset: int = 0
+
+
+def recover(
+    directory: Path, stored: StorePosition, pipeline: Pipeline, put: Callable[[Batch], None]
+) -> Recovered:
+    """Take in what an earlier run read and did not get into the store."""
+    found = Recovered(stored[0] + 1)
     for leftover in leftovers(directory, Position(*stored)):
-        last = max(last, leftover.generation)
         form = layout(leftover.record_length)
         length = form.length
         count = len(leftover.data) // length
@@ -88,9 +95,9 @@ def recover(directory: Path, stored: StorePosition, pipeline: Pipeline, put: Cal
             pipeline.take(form, data, told=index < leftover.told)
         if count > leftover.first:
             log.warning("%d records were read but not stored before; stored now", count - leftover.first)
-        end = leftover.offset + count * length
-        put(pipeline.take_batch((leftover.generation, count), _place(leftover.origin, end)))
-    return last + 1
+        found = Recovered(leftover.generation + 1, leftover.origin, leftover.offset + count * length)
+        put(pipeline.take_batch((leftover.generation, count), _place(found.origin, found.offset)))
+    return found
 
 
 class Intake:

@@ -8,6 +8,7 @@ follows the offending text in a message. Rates are in rate.py.
 from __future__ import annotations
 
 import math
+import os
 from typing import TYPE_CHECKING, TypeVar
 
 from mcelogd.rate import NEVER
@@ -93,14 +94,19 @@ def choice(kind: type[E], *, yes: E | None = None, no: E | None = None) -> Calla
 
 
 def parse_path(text: str) -> str:
-    """The path of a file or directory; not empty."""
+    """The path of a file or directory; not empty.
+
+    Made absolute: a daemon in the background is no longer where it was started.
+    """
     if not text:
         raise ValueError("a path is needed")
-    return text
+    return os.path.abspath(text)  # noqa: PTH100  # pathlib costs every --client its import
 
 
 def parse_socket_path(text: str) -> str:
-    """The path of a Unix socket; empty for none."""
+    """The path of a Unix socket, made absolute; empty for none."""
+    if text:
+        text = os.path.abspath(text)  # noqa: PTH100
     if len(text.encode(errors="surrogateescape")) > LONGEST_SOCKET_PATH:
         raise ValueError(f"too long for a Unix socket: at most {LONGEST_SOCKET_PATH} bytes")
     return text

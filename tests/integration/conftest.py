@@ -88,8 +88,10 @@ class Scratch:
 
     def start(self, *arguments: str, wait: bool = True, device: str | None = None) -> subprocess.Popen[str]:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mcelogd", "--config-file", str(self.config), "--daemon", "--foreground"]
-            + [*arguments, device or str(self.fifo)],
+            [
+                *(sys.executable, "-m", "mcelogd", "--config-file", str(self.config)),
+                *("--daemon", "--foreground", *arguments, device or str(self.fifo)),
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -13,6 +13,7 @@ import threading
 import time
 
 from mcelogd.record import LENGTH, layout
+from mcelogd.spool import Spool
 
 from .conftest import Scratch, memory_error
 
@@ -74,3 +75,20 @@ def test_a_stop_in_between_loses_nothing_and_counts_nothing_twice(scratch: Scrat
     assert "\t300 total\n" in shown
     scratch.stop()
     assert scratch.stored() == 300
+
+
+def test_a_file_goes_on_after_what_the_spool_holds(scratch: Scratch) -> None:
+    """Killed after reading 60 of 100 records of a file, before anything was stored."""
+    records = scratch.directory / "records"
+    records.write_bytes(b"".join(memory_error(n) for n in range(100)))
+    status = records.stat()
+    scratch.state.mkdir()
+    origin = f"{status.st_dev}:{status.st_ino}"
+    spool = Spool.create(scratch.state, 1, LENGTH, origin=origin)
+    with records.open("rb") as file:
+        spool.read_from(file.fileno(), 60 * LENGTH)
+    scratch.start(device=str(records))
+    scratch.wait_stored(100)
+    time.sleep(0.2)
+    scratch.stop()
+    assert scratch.stored() == 100

@@ -157,6 +157,24 @@ def test_in_the_background(scratch: Scratch) -> None:
     assert "ADDR 1000" in scratch.log.read_text()
 
 
+def test_in_the_background_with_relative_paths(scratch: Scratch) -> None:
+    """They are relative to where it was started, not to where the daemon lives."""
+    scratch.config.write_text("[server]\nsocket-path = client\n")
+    options = ("--logfile", "log", "--state-dir", "state", "--pidfile", "pid", "--config-file", "mcelog.conf")
+    started = run_mcelog("--daemon", *options, "device", cwd=scratch.directory)
+    assert started.returncode == 0, started.stderr
+    pid = int((scratch.directory / "pid").read_text())
+    scratch.log.rename(scratch.directory / "log.1")
+    os.kill(pid, signal.SIGUSR1)
+    wait_for(scratch.log.exists, "a new log file")
+    scratch.send(memory_error(1))
+    scratch.wait_stored(1)
+    os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: not (scratch.directory / "pid").exists(), "the end of the daemon")
+    wait_for(lambda: not scratch.client_path.exists(), "its socket to go")
+    assert "ADDR 1000" in scratch.log.read_text()
+
+
 def test_in_the_background_a_failed_start_is_seen(scratch: Scratch) -> None:
     scratch.start()
     second = scratch.command("--daemon", "--pidfile", str(scratch.directory / "pid"), str(scratch.fifo))

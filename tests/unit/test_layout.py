@@ -19,11 +19,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "mcelogd"
 
 PURE = ("account", "ascii", "cpu", "decode", "event", "message_ids", "rate", "record", "render", "report")
-PURE += ("store.rows", "values")
+PURE += ("store.rows",)
 """No side effects: what they do depends on their arguments alone."""
 
-SETTINGS = ("config", "options", "settings")
-"""mcelog.conf and the command line, typed; reading that one file is all they do."""
+SETTINGS = ("config", "options", "settings", "values")
+"""mcelog.conf and the command line, typed; that file, users and the working directory is all they ask for."""
 
 WIRING = ("__main__", "cli", "ctl", "daemon", "intake", "oneshot", "startup")
 """What puts the parts together. All others know the above and their own package only."""

@@ -313,9 +313,9 @@ def test_settings_cannot_be_changed() -> None:
 
 def test_the_command_line_overrides_the_file() -> None:
     settings = read(
-        "filter = yes\nlogfile = a\nno-syslog = yes\n", no_filter=None, logfile="b", syslog_error=None
+        "filter = yes\nlogfile = /a\nno-syslog = yes\n", no_filter=None, logfile="/b", syslog_error=None
     )
-    assert (settings.filter, settings.logfile, settings.syslog) == (False, "b", Syslog.ERROR)
+    assert (settings.filter, settings.logfile, settings.syslog) == (False, "/b", Syslog.ERROR)
     assert settings.values["filter"].origin == COMMAND_LINE
     assert read("no-filter = yes\n", filter=None).filter is True
 
