@@ -14,7 +14,7 @@ SERVICE = Path("/usr/lib/systemd/system/mcelog.service")
 STATE = Path("/var/lib/mcelog")
 LOGS = Path("/var/log")
 CONFIG = Path("/etc/mcelog/mcelog.conf")
-SHIPPED_CONFIG = Path("/vm/project/etc/mcelog/mcelog.conf")
+SHIPPED_CONFIG = Path("/vm/mcelog.conf.shipped")
 DROP_INS = Path("/run/systemd/system")
 TRIGGER = Path("/sys/devices/system/machinecheck/machinecheck0/trigger")
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from contextlib import contextmanager
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from guest.registry import scenarios
 from harness import project, qemu, rootfs
+from harness.cache import scratch_directory
 from harness.common import PROJECT, VM, VmError, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from guest.registry import Scenario
     from harness.rootfs import Base
@@ -65,12 +65,12 @@ class Parts(NamedTuple):
 def parts(system: System, *, with_project: bool) -> Iterator[Parts]:
     """Build or find everything a boot needs."""
     base = rootfs.base(system)
-    with tempfile.TemporaryDirectory(prefix="mcelog-vm-") as scratch:
+    with scratch_directory() as scratch:
         stage, why = None, ""
         if with_project:
             try:
-                stage = Path(scratch) / "stage"
-                project.install(stage, Path(scratch))
+                stage = scratch / "stage"
+                project.install(stage, scratch)
             except VmError as error:
                 stage, why = None, str(error)
         yield Parts(system, base, stage, why)
@@ -79,8 +79,7 @@ def parts(system: System, *, with_project: bool) -> Iterator[Parts]:
 @contextmanager
 def share(made: Parts) -> Iterator[Path]:
     """The directory the guest sees as /vm."""
-    with tempfile.TemporaryDirectory(prefix="mcelog-vm-share-") as name:
-        path = Path(name)
+    with scratch_directory() as path:
         (path / "results").mkdir()
         skip = shutil.ignore_patterns("__pycache__", ".*")
         for part in ("guest", "scenarios"):
@@ -88,7 +87,8 @@ def share(made: Parts) -> Iterator[Path]:
         shutil.copy(PROJECT / "tools/inject-mce", path / "tests")
         shutil.copy(made.base.kernel.module, path)
         if made.project:
-            shutil.copytree(made.project, path / "project", symlinks=True)
+            # one file: hundreds of small ones over 9p take the guest longer than all the rest of its boot
+            shutil.make_archive(str(path / "project"), "tar", made.project, owner="root", group="root")
         yield path
 
 
