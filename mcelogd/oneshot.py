@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import enum
+import gc
 import sys
 import time
+from codecs import getincrementaldecoder
+from io import IncrementalNewlineDecoder
 from typing import TYPE_CHECKING, Protocol
 
 from mcelogd import cpu as cpus
@@ -14,11 +18,16 @@ from mcelogd.event import Kind
 from mcelogd.record import layout
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    from mcelogd.ascii import Assembled
     from mcelogd.record import MceRecord
     from mcelogd.settings import Settings
     from mcelogd.sources import Source
+
+
+BLOCK = 1 << 18
+"""Bytes of a log that are decoded at once."""
 
 
 class Text(Protocol):
@@ -37,20 +46,21 @@ def decode_text(settings: Settings) -> int:
     """`--ascii`: decode the records in a text and pass on what else is in it."""
     name = settings.file
     try:
-        # surrogateescape: bytes that are no UTF-8 come out as they went in.
-        stream = sys.stdin if name is None else open(name, encoding="utf-8", errors="surrogateescape")  # noqa: PTH123, SIM115
+        stream = sys.stdin.buffer if name is None else open(name, "rb", buffering=0)  # noqa: PTH123, SIM115
     except OSError as error:
         sys.stderr.write(f"mcelog: cannot open input file {name}: {error.strerror}\n")
         return 1
-    if stream is None:
+    except AttributeError:
         sys.stderr.write("mcelog: there is no standard input; name a log with --file\n")
         return 1
-    for handle in (stream, sys.stdout):
-        handle.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    # Nothing here refers to itself, so there is no garbage to look for.
+    gc.disable()
+    # Bytes that are no UTF-8 come out as they went in.
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
     try:
-        for text in decoded(stream, settings.cpu, raw=settings.raw):
+        for text in decoded(blocks(stream), settings.cpu, form_of(settings)):
             sys.stdout.write(text)
-        sys.stdout.flush()
+            sys.stdout.flush()
     except IsADirectoryError:
         sys.stderr.write(f"mcelog: cannot read {name}: it is a directory\n")
         return 1
@@ -59,26 +69,88 @@ def decode_text(settings: Settings) -> int:
     return 0
 
 
-def decoded(lines: Iterable[str], forced: cpus.CpuType | None, *, raw: bool) -> Iterator[str]:
-    """The text for each record in `lines`; lines that belong to none, unless `raw`."""
-    from mcelogd.ascii import assemble
+class Stream(Protocol):
+    """A file of bytes that gives what it has."""
 
-    for item in assemble(lines):
-        if isinstance(item, str):
-            if not raw:
-                yield item
-            continue
-        record = item.record
-        if raw:
-            yield render.raw_text(record)
-            continue
-        own = cpus.by_cpuid(record.cpuvendor, record.cpuid) if record.cpuid else cpus.INTEL
-        event = decode(record, forced or own)
-        yield render.event_text(event)
-        if item.symbol:
-            yield f"RIP: {item.symbol}\n"
-        if item.incomplete:
-            yield "(Fields were incomplete)\n"
+    def read(self, size: int, /) -> bytes | None: ...
+
+
+def blocks(stream: Stream) -> Iterator[str]:
+    """The text of a file, as it comes; lines may end in CR LF or CR."""
+    read = getattr(stream, "read1", stream.read)
+    decoder = IncrementalNewlineDecoder(getincrementaldecoder("utf-8")("surrogateescape"), translate=True)
+    while data := read(BLOCK):
+        yield decoder.decode(data)
+    yield decoder.decode(b"", final=True)
+
+
+class Form(enum.Enum):
+    """What is made of each record in a text. All but TEXT leave out lines that belong to none."""
+
+    TEXT = enum.auto()
+    RAW = enum.auto()
+    JSON = enum.auto()
+
+
+def form_of(settings: Settings) -> Form:
+    """The form that `--raw` and `--json` ask for."""
+    if settings.raw:
+        return Form.RAW
+    return Form.JSON if settings.json else Form.TEXT
+
+
+def decoded(text: Iterable[str], forced: cpus.CpuType | None, form: Form) -> Iterator[str]:
+    """What to print for a text, in pieces as it is read."""
+    from mcelogd.ascii import Assembled, Printed, assemble_blocks
+    from mcelogd.bulk import BulkText
+
+    printed = _printer(form, forced)
+    bulk = BulkText(forced)
+    for items in assemble_blocks(text):
+        parts: list[str] = []
+        for item in items:
+            if isinstance(item, str):
+                if form is Form.TEXT:
+                    parts.append(item)
+            elif isinstance(item, Assembled):
+                parts.append(printed(item))
+            elif form is Form.TEXT:
+                parts += bulk.texts(item)
+            else:
+                parts += (printed(Assembled(Printed._make(one).record)) for one in item)
+        if parts:
+            yield "".join(parts)
+
+
+def _cpu_of(item: Assembled) -> cpus.CpuType:
+    """The CPU a record names by its cpuid, or its text in words."""
+    from mcelogd.bulk import cpu_of
+
+    named = cpus.by_name(item.cpu_name) if item.cpu_name and not item.record.cpuid else None
+    return named or cpu_of(item.record)
+
+
+def _printer(form: Form, forced: cpus.CpuType | None) -> Callable[[Assembled], str]:
+    if form is Form.RAW:
+        return lambda item: render.raw_text(item.record)
+    if form is Form.JSON:
+        from mcelogd.jsontext import json_line
+
+        return lambda item: json_line(
+            decode(item.record, forced or _cpu_of(item)),
+            symbol=item.symbol,
+            incomplete=item.incomplete,
+            # Neither the kernel's decoding for AMD nor rasdaemon shows it.
+            has_tsc=not (item.incomplete or item.cpu_name),
+        )
+    return lambda item: _item_text(item, forced or _cpu_of(item))
+
+
+def _item_text(item: Assembled, cpu: cpus.CpuType) -> str:
+    text = render.event_text(decode(item.record, cpu))
+    if item.symbol:
+        text += f"RIP: {item.symbol}\n"
+    return text + "(Fields were incomplete)\n" if item.incomplete else text
 
 
 def print_records(settings: Settings, source: Source, cpu: CpuOf, text: Text) -> int:
@@ -108,6 +180,10 @@ def print_records(settings: Settings, source: Source, cpu: CpuOf, text: Text) ->
 def _text(settings: Settings, record: MceRecord, cpu: CpuOf, number: int) -> str:
     if settings.raw:
         return render.raw_text(record)
+    if settings.json:
+        from mcelogd.jsontext import json_line
+
+        return json_line(decode(record, cpu.of(record)))
     event = decode(record, cpu.of(record))
     if settings.filter_memory_errors and event.kind is Kind.MEMORY:
         return ""

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from mcelogd import cpu as cpus
 from mcelogd import message_ids
-from mcelogd.decode import decode, is_known_bogus
+from mcelogd.decode import is_known_bogus
+from mcelogd.decode.cache import CachedDecoder
 from mcelogd.event import Event, Finding, Kind, Severity
 from mcelogd.record import pack
 from mcelogd.store.rows import Batch, StoredEvent, memory_row, page_row, stored
@@ -104,6 +105,7 @@ class Pipeline:
         self.pages = pages
         self.totals = Totals()
         self.next_id = 1
+        self._decoder = CachedDecoder()
         self._reporter = reporter
         self._summarize = summarize
         self._clock = clock
@@ -173,9 +175,9 @@ class Pipeline:
 
     def _decode(self, record: MceRecord) -> Event:
         try:
-            return decode(record, self.cpu.of(record))
+            return self._decoder.decode(record, self.cpu.of(record))
         except Exception:
-            # decode() is defined for every record. Should a mistake in a table prove that wrong,
+            # Decoding is defined for every record. Should a mistake in a table prove that wrong,
             # the record is counted, told and kept all the same.
             log.exception(
                 "a record could not be decoded; please report this: %s",

@@ -19,6 +19,7 @@ from mcelogd.decode.bits import (
     extract,
 )
 from mcelogd.event import NOWHERE, Kind, Severity, Tracking
+from mcelogd.marks import marks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -107,7 +108,11 @@ def message_id(event: Event) -> str:
 
 
 def fields(
-    event: Event, *, event_id: int | None = None, count: int | None = None, labels: Labels = ()
+    event: Event,
+    *,
+    event_id: int | None = None,
+    count: int | None = None,
+    labels: Labels = (),
 ) -> dict[str, str | list[str]]:
     """The fields of the event's entry; one that is not known is absent.
 
@@ -123,6 +128,7 @@ def fields(
         "PRIORITY": str(PRIORITIES[event.severity]),
         "MCE_EVENT_ID": _decimal(event_id),
         "MCE_COUNT": _decimal(count),
+        "MCE_MARKS": " ".join(marks_of(event.record, event.cpu_type)),
         **_meaning(event),
         **_registers(event.record),
         **_identity(event),

@@ -25,6 +25,14 @@ LINE_LIMIT = 16 << 10
 """Characters of a line that are looked at; no logger's line with a record in it is longer."""
 
 
+TRACE_MARKER = "mce_record:"
+"""Stands between the task or daemon that wrote a trace line and the record."""
+
+AMD_WORDS = ("Error", "PPIN:", "IPID:", "TSC:", "Syndrome1:")
+AMD_LAST_WORDS = ("cache", "internal:")
+"""First words of the lines of the kernel's decoding for AMD, and of its last one."""
+
+
 class Line:
     """One line: `raw` as it came, `text` and its `words` without what the logger put before it."""
 
@@ -44,18 +52,15 @@ def assemble(lines: Iterable[str]) -> Iterator[str | Assembled]:
     passed through. Lines may end in a newline or not and hold anything.
     Memory is bounded, whatever the input; never raises.
     """
-    assembler = _Assembler()
-    out = assembler.records.out
+    assembler = Assembler()
     for line in lines:
         assembler.feed(line)
-        if out:
-            yield from out
-            out.clear()
+        yield from assembler.take()
     assembler.finish()
-    yield from out
+    yield from assembler.take()
 
 
-class _Assembler:
+class Assembler:
     """What a line means; the records are in `records`."""
 
     def __init__(self) -> None:
@@ -76,6 +81,7 @@ class _Assembler:
             "MCA:": self._decoded,
             "RIP:": self._symbol,
             "(Fields": self._incomplete,
+            **dict.fromkeys((*AMD_WORDS, *AMD_LAST_WORDS), self._amd_line),
         }
 
     def feed(self, raw: str) -> None:
@@ -91,6 +97,17 @@ class _Assembler:
             handler = self._handler(rest)
             rest = handler(line) if handler is not None else None
 
+    def take(self) -> list[str | Assembled]:
+        """What is finished, in order."""
+        items = self.records.out
+        if items:
+            self.records.out = []
+        return items
+
+    def end_all(self) -> bool:
+        """End the open records as a kernel's first line does; False where it would not end them all."""
+        return self._wrapped is None and self.records.end_all()
+
     def finish(self) -> None:
         """The end of the text."""
         if self._wrapped is not None:
@@ -102,6 +119,10 @@ class _Assembler:
         text = (raw if len(raw) <= LINE_LIMIT else raw[:LINE_LIMIT]).strip()
         if "\0" in text:
             text = text.replace("\0", " ").strip()
+        if TRACE_MARKER in text:
+            if text[0] == "{":
+                _, text = split_prefix(text)
+            return Line(raw, text.partition(TRACE_MARKER)[2], [], NOBODY), self._traced
         words = text.split()
         handler = self._handlers.get(words[0]) if words else None
         if handler is not None:
@@ -123,6 +144,8 @@ class _Assembler:
             return handler
         if words[0].startswith("CPU"):
             return self._cpu
+        if words[0].startswith("MC"):
+            return self._amd_head if "_STATUS[" in words[0] else self._amd_line
         # A key that is news, before one that is known.
         if len(words) > 3 and words[2] in KEYS and words[0].isupper() and words[1].isalnum():
             return self._fields
@@ -130,7 +153,7 @@ class _Assembler:
 
     def _fields(self, line: Line) -> list[str] | None:
         record = self.records.find(line.source)
-        if record is None:
+        if record is None or record.style is Style.AMD:
             return self._take(None, scan(line.words), line)
         return self._take(record, scan(line.words, 0, record.style, has_cpu="cpu" in record.fields), line)
 
@@ -228,7 +251,18 @@ class _Assembler:
         head = heads.machine_check(line.text)
         if head is None and line.words[0] == "CPU":
             head = heads.mcelog_head(line.words)
-        return self._tagged(line) if head is None else self._begin(line, head)
+        if head is not None:
+            return [] if self._begin_again(line, head) else self._begin(line, head)
+        return self._amd_head(line) if "_STATUS[" in line.text else self._tagged(line)
+
+    def _begin_again(self, line: Line, head: Head) -> bool:
+        """Whether the kernel prints a record whose decoding was the line before."""
+        record = self.records.find(line.source)
+        if record is None or record.style is not Style.AMD or not record.says_same(head):
+            return False
+        self.records.own(record, line.raw)
+        record.restart(head)
+        return True
 
     def _tagged(self, line: Line) -> list[str] | None:
         """`CPU 3: TSC ...`: a line of that CPU's record."""
@@ -264,6 +298,47 @@ class _Assembler:
         record = self.records.start(line.source)
         record.disclaimed = record.prose = True
         self.records.own(record, line.raw)
+        return []
+
+    def _amd_head(self, line: Line) -> list[str] | None:
+        from mcelogd.ascii import amd  # on use, as `trace` is: most logs have none, and start sooner
+
+        head = amd.head(line.text)
+        if head is None:
+            return None
+        record = self.records.find(line.source)
+        if record is not None and record.style is Style.KERNEL and record.says_same(head):
+            # The decoding of a record that the kernel has printed.
+            return None
+        return self._begin(line, head)
+
+    def _amd_line(self, line: Line) -> list[str] | None:
+        """A later line of the kernel's decoding: a register, or a sentence."""
+        record = self.records.find(line.source)
+        if record is None or record.style is not Style.AMD:
+            return None
+        from mcelogd.ascii import amd
+
+        values, bad = amd.registers(line.text)
+        if not (values or bad or amd.is_sentence(line.text)) or not record.fields.keys().isdisjoint(values):
+            return None
+        self.records.own(record, line.raw)
+        record.fields.update(values)
+        record.bad |= bad
+        if line.words[0] in AMD_LAST_WORDS:
+            self.records.close(record)
+        return []
+
+    def _traced(self, line: Line) -> list[str] | None:
+        """A line that is a whole record."""
+        from mcelogd.ascii import trace
+
+        traced = trace.read(line.text)
+        if traced is None:
+            return None
+        record = Pending(line.source, 0)
+        record.fields, record.bad, record.cpu_name = traced
+        self.records.add(record)
         return []
 
     def _number(self, line: Line) -> list[str] | None:
@@ -314,6 +389,8 @@ class _Assembler:
         """A line that no handler took: the rest of a record, or foreign."""
         record = self.records.find(line.source)
         if record is not None and self._is_rest(record, line):
+            return
+        if record is not None and record.style is Style.AMD and self._amd_line(line) is not None:
             return
         if record is not None and record.is_whole and line.words[:2] in (["Run", "the"], ["Kernel", "panic"]):
             self.records.close(record)

@@ -28,6 +28,8 @@ class Style(enum.Enum):
     """mcelog's decoded text: numbers of CPUs are hex."""
     RAW = enum.auto()
     """`mcelog --raw`: one field a line, numbers of CPUs are decimal."""
+    AMD = enum.auto()
+    """The kernel's decoding of an AMD CPU's error: labels of its own, see `amd`."""
 
 
 MAX = {field.name: (1 << 8 * (field.end - field.offset)) - 1 for field in FIELDS}

@@ -32,6 +32,9 @@ MOST_OPEN = 32
 TAIL = ("socketid", "apicid", "mcgcap", "synd", "ipid", "ppin", "microcode")
 """Fields younger than the oldest `struct mce`, in its order."""
 
+IDENTITY = ("cpu", "bank", "status")
+"""What two prints of one error have in common."""
+
 # The kernel's record was at least as long as its last field in the text; newest first.
 _AT_LEAST = tuple((TAIL[i], dict.fromkeys(TAIL[:i], 0)) for i in range(len(TAIL) - 1, 0, -1))
 
@@ -43,12 +46,15 @@ class Assembled(NamedTuple):
     that CPU or bank are missing or that a value could not be read.
     `disclaimed` says that the line "Hardware event. This is not a software
     error." (or "HARDWARE ERROR") stood before it; it is not passed through.
+    `cpu_name` is the CPU type, as `--cpu` takes it, where the text names one
+    but has no cpuid.
     """
 
     record: MceRecord
     symbol: str = ""
     incomplete: bool = False
     disclaimed: bool = False
+    cpu_name: str = ""
 
 
 class Pending:
@@ -58,12 +64,13 @@ class Pending:
     foreign lines before its newest line. `prose`: decoded sentences follow,
     up to STATUS. `wrapped` is text whose rest must be on the next line.
     `parked`: another CPU's record has begun since, only lines that name the
-    CPU are for this one.
+    CPU are for this one. `before` are fields that an earlier print of the same
+    record had, should the later one be cut off.
     """
 
     __slots__ = (
-        "bad", "closed", "disclaimed", "fields", "heard", "parked", "prose", "source", "style",
-        "symbol", "wrapped",
+        "bad", "before", "closed", "cpu_name", "disclaimed", "fields", "heard", "parked", "prose", "source",
+        "style", "symbol", "wrapped",
     )  # fmt: skip
 
     def __init__(self, source: Source, heard: int) -> None:
@@ -71,6 +78,8 @@ class Pending:
         self.heard = heard
         self.style = Style.PLAIN
         self.fields: dict[str, int] = {}
+        self.before: dict[str, int] = {}
+        self.cpu_name = ""
         self.symbol = ""
         self.wrapped = ""
         self.bad = False
@@ -107,17 +116,28 @@ class Pending:
         self.fields.update(head.values)
         self.bad |= head.bad
 
+    def says_same(self, head: Head) -> bool:
+        """Whether `head` is of the same error as this record, by another part of the kernel."""
+        return all(name in head.values and self.fields.get(name) == head.values[name] for name in IDENTITY)
+
+    def restart(self, head: Head) -> None:
+        """Take what follows `head` for the record, and what was there before where that says nothing."""
+        self.before = self.fields
+        self.fields = {}
+        self.begin(head)
+
     def assembled(self) -> Assembled:
         """The record; only for one that has a status, and once."""
-        fields = self.fields
-        bad = self.bad or "bank" not in fields or "cpu" not in fields
+        fields = self.before | self.fields
+        # AMD's blocks show neither MISC nor the socket.
+        bad = self.bad or "bank" not in fields or "cpu" not in fields or self.style is Style.AMD
         if "cpu" in fields:
             fields["extcpu"] = fields.pop("cpu")
         for last, shorter in _AT_LEAST:
             if last in fields:
                 fields = shorter | fields
                 break
-        return Assembled(MceRecord(**fields), self.symbol, bad, self.disclaimed)
+        return Assembled(MceRecord(**fields), self.symbol, bad, self.disclaimed, self.cpu_name)
 
 
 class PendingRecords:
@@ -176,6 +196,13 @@ class PendingRecords:
         self._waiting.append(record)
         return record
 
+    def add(self, record: Pending) -> None:
+        """A record that one line says all of; records of other lines go on."""
+        record.closed = True
+        self._waiting.append(record)
+        self._flush()
+        self._keep_bounds()
+
     def _end(self, old: Pending, head: Head | None) -> None:
         """Close `old` because another begins; CPUs that print at the same time may get on with theirs."""
         if (
@@ -220,8 +247,17 @@ class PendingRecords:
         self._close(record)
         self._flush()
 
+    def end_all(self) -> bool:
+        """End all open records, if the first line of a kernel's record of nobody in particular did."""
+        if any(
+            not record.fields or record.is_only_head or record.style is Style.AMD for record in self._open
+        ):
+            return False
+        self.finish()
+        return True
+
     def finish(self) -> None:
-        """The end of the text."""
+        """End all open records."""
         for record in self._open.copy():
             self._close(record)
         self._flush()
@@ -233,6 +269,9 @@ class PendingRecords:
     def _wait(self, item: str | tuple[Pending, str], characters: int) -> None:
         self._waiting.append(item)
         self._characters += characters
+        self._keep_bounds()
+
+    def _keep_bounds(self) -> None:
         while self._waiting:
             first = self._waiting[0]
             assert isinstance(first, Pending)

@@ -54,6 +54,7 @@ _PREFIX = re.compile(
       (?:,caller=(?P<caller2>[TC]\d{{1,10}}))?(?:,[^;\s]{{1,100}})?;
     | (?:{_FACILITIES})\ {{0,8}}:[a-z]{{3,7}}\ {{0,8}}:
     | EDAC\ \S{{1,64}}\ MC\d{{1,4}}: | EDAC\ DEBUG:\ \w{{1,64}}:
+    | MESSAGE=
     | \(XEN\) | \{{\d{{1,10}}\}}
     | [>|]+(?=\s)
     )+""",
@@ -75,6 +76,10 @@ def split_prefix(line: str) -> tuple[Source, str]:
     match = _KERNEL_ONLY.match(line)
     if match is not None:
         return NOBODY, line[match.end() :]
+    if line.startswith('{"'):
+        source, line = _journal_entry(line)
+        inner, text = split_prefix(line) if line[:1] != "{" else (NOBODY, line)
+        return Source(*(own or other for own, other in zip(inner, source, strict=True))), text
     if "\x1b" in line:
         line = _ESCAPES.sub("", line)
     match = _PREFIX.match(line)
@@ -87,6 +92,22 @@ def split_prefix(line: str) -> tuple[Source, str]:
         return NOBODY, line[match.end() :]
     source = Source(host or host2 or "", program or program2 or "", caller or caller2 or "")
     return source, line[match.end() :]
+
+
+def _journal_entry(line: str) -> tuple[Source, str]:
+    """Who wrote the MESSAGE of an entry as `journalctl -o json` shows it, and the message."""
+    import json  # on use: not needed for any other log
+
+    try:
+        entry = json.loads(line)
+        message = entry["MESSAGE"]
+    except (ValueError, KeyError, RecursionError):
+        return NOBODY, line
+    if not isinstance(message, str):
+        return NOBODY, line
+    host, program = (entry.get(name) for name in ("_HOSTNAME", "SYSLOG_IDENTIFIER"))
+    source = Source(host if isinstance(host, str) else "", program if isinstance(program, str) else "")
+    return source, message.strip()
 
 
 def after_marker(text: str) -> str:

@@ -45,7 +45,8 @@ FOREIGN = (
     "usb 1-1: new high-speed USB device number 3 using xhci_hcd\n",
     "[   12.345678] EXT4-fs (sda1): mounted filesystem with ordered data mode\n",
     "mce: [Hardware Error]: Machine check events logged\n",
-    "[Hardware Error]: CPU:0 (17:1:2) MC15_STATUS[-|CE|MiscV|AddrV]: 0x9c2041000000011b\n",
+    "[Hardware Error]: MC4 Error (node 1): DRAM ECC error detected on the NB.\n",
+    "[Hardware Error]: cache level: L3/GEN, tx: GEN, mem-tx: RD\n",
     "CPU: 3 PID: 812 Comm: kworker/3:1 Not tainted 6.12.48 #1\n",
     "RIP: 0010:native_safe_halt+0xe/0x10\n",
     "CPU 5 is now offline\n",
@@ -162,7 +163,9 @@ CPU BANK STATUS MCGSTATUS MISC ADDR TSC TIME RIP PROCESSOR SOCKETID SOCKET APICI
 MICROCODE microcode CPUID Vendor Intel Family Model Step MCE Hardware HARDWARE ERROR Machine Check Exception:
 Bank The hardware !INEXACT! 10:<ffffffff81012345> {foo bar} { } THERMAL EVENT northbridge MCG MCi MCA: status:
 RIP: (Fields were incomplete) Run the above Kernel panic [Hardware Error]: mce: mcelog: kernel: [T10] [C3]
-[12.5] host 0:306e4 0x 0x5 5 3: 1: 255 be00000000800400 -1 # | > \u00e9 \u0663
+[12.5] MESSAGE= CPU:2 (19:1:1) MC17_STATUS[-|CE]: MC4_ADDR: IPID: 0x9600150f00, Syndrome: cache level: L1
+Ext. Error Code: 0 mce_record: MC5: 8c00004000010090, ADDR/MISC: 1/2, status= bank=2, cpu= {"MESSAGE":"CPU
+host 0:306e4 0x 0x5 5 3: 1: 255 be00000000800400 -1 # | > \u00e9 \u0663
 """
 words = st.sampled_from([*KEYWORDS.split(), "\0"])
 soup = st.lists(
@@ -183,7 +186,7 @@ def test_any_text(lines: list[str]) -> None:
     items = read(lines)
     assert is_subsequence(passed(items), iter(lines))
     text = "".join(lines)
-    assert len(records(items)) <= text.count("STATUS") + text.count("Bank")
+    assert len(records(items)) <= sum(text.count(word) for word in ("STATUS", "Bank", "mce_record:"))
     if not records(items):
         assert passed(items) == lines
 
@@ -213,6 +216,10 @@ def test_any_bytes(data: list[bytes]) -> None:
         "CPUID Vendor " * (1 << 16),
         "\0" * (1 << 20),
         "\udcff" * (1 << 20),
+        "mce_record: CPU: 1" + ", MC5: 8" * (1 << 17),
+        "mce_record: " + ", status= 8" * (1 << 17),
+        '{"MESSAGE":' + "[" * (1 << 20),
+        "CPU:2 MC1_STATUS[" + "-|" * (1 << 19),
     ],
     ids=lambda line: line[:20],
 )

@@ -18,8 +18,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "mcelogd"
 
-PURE = ("account", "ascii", "cpu", "decode", "event", "message_ids", "rate", "record", "render", "report")
-PURE += ("store.rows",)
+PURE = ("account", "ascii", "bulk", "cpu", "decode", "event", "jsontext", "marks", "message_ids", "rate")
+PURE += ("record", "render", "report", "store.rows")
 """No side effects: what they do depends on their arguments alone."""
 
 SETTINGS = ("config", "options", "settings", "values")

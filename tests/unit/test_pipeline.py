@@ -11,6 +11,7 @@ import pytest
 from mcelogd import cpu
 from mcelogd.account.memory import MemoryTable, Rates
 from mcelogd.account.pages import PageTable
+from mcelogd.decode.cache import CachedDecoder
 from mcelogd.pipeline import CpuChoice, Pipeline, Totals
 from mcelogd.rate import NEVER, parse_rate
 from mcelogd.record import LENGTH, MceRecord, layout, pack
@@ -114,7 +115,7 @@ def test_a_mistake_in_a_decoder_stops_nothing(
 
     listener = Listener()
     pipe = pipeline(listener)
-    monkeypatch.setattr("mcelogd.pipeline.decode", decode)
+    monkeypatch.setattr(CachedDecoder, "decode", decode)
     take(pipe, READ_ERROR)
     assert listener.events[0].finding.what == "Undecoded record"
     assert pipe.take_batch(None).events[0].record == pack(READ_ERROR)
