@@ -30,8 +30,8 @@ def main() -> int:
     except ConfigError as error:
         _complain(str(error))
     except BrokenPipeError:
-        # Whoever read our output has had enough; Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        # Whoever read our output has had enough.
+        _discard_output()
     except KeyboardInterrupt:
         return 130
     return 1
@@ -61,7 +61,7 @@ def run(arguments: list[str]) -> int:
         return _ask(command, config)
     settings = Settings.load(config, overrides)
     if command == "check-config":
-        return _check_config(settings)
+        return _printing(_check_config, settings)
     if not settings.daemon:
         for warning in settings.warnings:
             _complain(f"warning: {warning}")
@@ -74,7 +74,7 @@ def _run_with(command: str, settings: Settings, positional: list[str]) -> int:
     if command == "ascii":
         from mcelogd.oneshot import decode_text
 
-        return decode_text(settings)
+        return _printing(decode_text, settings)
     if len(positional) > 1:
         _complain(f"one device at most, not {' '.join(positional)}\n{usage()}")
         return 1
@@ -82,6 +82,23 @@ def _run_with(command: str, settings: Settings, positional: list[str]) -> int:
     from mcelogd import startup
 
     return startup.run_daemon(settings, device) if settings.daemon else startup.run_once(settings, device)
+
+
+def _printing(command: Callable[[Settings], int], settings: Settings) -> int:
+    """Run a command that prints; what it reads names its errors itself, so others are standard output's."""
+    try:
+        return command(settings)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _complain(f"cannot write to standard output: {error.strerror or error}")
+        _discard_output()
+        return 1
+
+
+def _discard_output() -> None:
+    """Python would try once more at exit, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _config(overrides: dict[str, str | None]) -> Config:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mcelogd import cpu as cpus
 from mcelogd import render
-from mcelogd.decode import decode
+from mcelogd.decode import decode, is_known_bogus
 from mcelogd.event import Kind
 from mcelogd.record import layout
 
@@ -53,10 +53,13 @@ def decode_text(settings: Settings) -> int:
     except AttributeError:
         sys.stderr.write("mcelog: there is no standard input; name a log with --file\n")
         return 1
+    if sys.stdout is None:
+        sys.stderr.write("mcelog: there is no standard output to write to\n")
+        return 1
     # Nothing here refers to itself, so there is no garbage to look for.
     gc.disable()
     # Bytes that are no UTF-8 come out as they went in.
-    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]  # a TextIOWrapper, but typed TextIO
     try:
         for text in decoded(blocks(stream), settings.cpu, form_of(settings)):
             sys.stdout.write(text)
@@ -186,5 +189,7 @@ def _text(settings: Settings, record: MceRecord, cpu: CpuOf, number: int) -> str
         return json_line(decode(record, cpu.of(record)))
     event = decode(record, cpu.of(record))
     if settings.filter_memory_errors and event.kind is Kind.MEMORY:
+        return ""
+    if settings.filter and is_known_bogus(record, event.cpu_type):
         return ""
     return render.event_text(event, number)

@@ -31,20 +31,29 @@ class Sink(Protocol):
 
 
 class StreamSink:
-    """Standard output."""
+    """Standard output; when it cannot be written to, `instead` gets what would be lost."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, instead: Sink | None = None) -> None:
         self._stream: TextIO | None = stream
+        self._instead = instead
+
+    @property
+    def failed(self) -> bool:
+        return self._stream is None
 
     def write(self, text: str) -> None:
         if self._stream is None:
+            if self._instead is not None:
+                self._instead.write(text)
             return
         try:
             self._stream.write(text)
             self._stream.flush()
         except (OSError, ValueError) as error:
             self._stream = None
-            log.error("cannot write to standard output: %s; decoded text no longer goes there", error)
+            instead = "no longer goes there" if self._instead is None else "goes to syslog instead"
+            log.error("cannot write to standard output: %s; decoded text %s", error, instead)
+            self.write(text)
 
     def reopen(self) -> None:
         pass

@@ -76,13 +76,14 @@ def run_once(settings: Settings, device: str) -> int:
     if isinstance(source, int):
         return source
     try:
-        sinks = _once_sinks(settings)
+        sinks = _once_sinks(settings, is_device=isinstance(source, DeviceSource))
     except OSError as error:
         _complain(f"cannot open logfile {settings.logfile}: {error.strerror}")
         return 1
     text = output.Output(sinks)
     with contextlib.closing(source), contextlib.closing(text):
-        return print_records(settings, source, _cpu_choice(settings), text)
+        status = print_records(settings, source, _cpu_choice(settings), text)
+        return status or int(any(isinstance(sink, output.StreamSink) and sink.failed for sink in sinks))
 
 
 def _open_source(settings: Settings, device: str) -> Source | int:
@@ -130,14 +131,19 @@ def _cpu_choice(settings: Settings) -> CpuChoice:
     return CpuChoice(settings.cpu, info.cpu_type if info else cpus.GENERIC)
 
 
-def _once_sinks(settings: Settings) -> list[output.Sink]:
-    """Where one shot's text goes; started without standard output, by the kernel, it goes to syslog."""
+def _once_sinks(settings: Settings, *, is_device: bool) -> list[output.Sink]:
+    """Where one shot's text goes; started without standard output, by the kernel, it goes to syslog.
+
+    So does what a device gave and standard output does not take: it can be read nowhere else.
+    """
     sinks = _syslog_sinks(settings)
     if settings.logfile:
         sinks.append(output.FileSink(Path(settings.logfile)))
     if not sinks:
         stdout = sys.stdout
-        sinks.append(output.SyslogSink() if stdout is None else output.StreamSink(stdout))
+        may_log = is_device and settings.syslog is not Syslog.NEVER
+        instead = output.SyslogSink() if may_log else None
+        sinks.append(output.SyslogSink() if stdout is None else output.StreamSink(stdout, instead))
     return sinks
 
 

@@ -137,7 +137,7 @@ class Scratch:
 def run_mcelog(*arguments: str, **popen: object) -> subprocess.CompletedProcess[str]:
     """Run `mcelog` to its end."""
     options: dict[str, object] = {"capture_output": True, "text": True, "timeout": SECONDS, **popen}
-    return subprocess.run([sys.executable, "-m", "mcelogd", *arguments], check=False, **options)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run([sys.executable, "-m", "mcelogd", *arguments], check=False, **options)  # type: ignore[call-overload, no-any-return]  # options for Popen, of any type
 
 
 @pytest.fixture

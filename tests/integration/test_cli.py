@@ -131,6 +131,35 @@ def test_a_reader_that_has_had_enough() -> None:
     assert b"Traceback" not in ended.stderr
 
 
+@pytest.mark.parametrize("arguments", [("--check-config",), ("--ascii", "--file"), ()])
+def test_a_full_disk_behind_standard_output(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """One line, never a traceback, and not a status that says all is well."""
+    log = tmp_path / "log"
+    log.write_text("CPU 0 BANK 5\nSTATUS 9c00004000010090\n")
+    source = str(DEVICE_FIXTURES / "icx_ucna.bin") if not arguments else str(log)
+    what = [*NO_CONFIG, *arguments] + ([] if arguments == ("--check-config",) else [source])
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        ended = run_mcelog(*what, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert ended.returncode == 1
+    assert ended.stderr.count("\n") == 1
+    assert "No space left on device" in ended.stderr
+
+
+def test_ascii_without_standard_output() -> None:
+    script = "import os, sys; os.close(1); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    command = [sys.executable, "-c", script, "-m", "mcelogd", "--ascii", "--file", "/dev/null"]
+    ended = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, timeout=20)
+    assert (ended.returncode, ended.stderr) == (1, "mcelog: there is no standard output to write to\n")
+
+
+def test_known_bogus_errors_are_left_out_unless_asked_for(tmp_path: Path) -> None:
+    """K8: a GART TLB walk error, northbridge extended code 5."""
+    records = tmp_path / "records"
+    records.write_bytes(memory_error(1, status=0xA00000000005001B, bank=4, cpuvendor=2, cpuid=0xF5A))
+    assert run_mcelog(*NO_CONFIG, str(records)).stdout == ""
+    assert "northbridge" in run_mcelog(*NO_CONFIG, "--no-filter", str(records)).stdout
+
+
 def test_ascii_of_a_missing_file() -> None:
     ended = run_mcelog("--ascii", "--file", "/nonexistent")
     assert ended.returncode == 1

@@ -54,7 +54,7 @@ def test_kill_at_random_points(scratch: Scratch) -> None:
 
     records = [
         layout(LENGTH).parse(bytes(row[0])) for row in scratch.query("SELECT record FROM events ORDER BY id")
-    ]  # type: ignore[arg-type]
+    ]  # type: ignore[arg-type]  # sqlite3 gives object
     numbers = [record.addr >> 12 for record in records]
     assert numbers == list(range(feeder.sent)), "records lost, doubled or out of order"
     totals = str(scratch.query("SELECT value FROM state WHERE name = 'totals'")[0][0]).split()

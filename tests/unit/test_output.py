@@ -47,6 +47,19 @@ def test_a_closed_pipe_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     stream.close()
 
 
+def test_what_a_closed_pipe_does_not_take_goes_elsewhere() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    stream, instead = os.fdopen(write, "w"), io.StringIO()
+    sink = StreamSink(stream, StreamSink(instead))
+    for line in ("one\n", "two\n"):
+        sink.write(line)
+    assert instead.getvalue() == "one\ntwo\n"
+    assert sink.failed
+    os.dup2(os.open(os.devnull, os.O_WRONLY), write)
+    stream.close()
+
+
 def test_syslog_lines(tmp_path: Path) -> None:
     listener = _listen(tmp_path / "log")
     sink = SyslogSink(path=str(tmp_path / "log"))
