@@ -7,13 +7,12 @@ import logging
 from typing import TYPE_CHECKING, Protocol
 
 from mcelogd import message_ids, render, report
-from mcelogd.account.memory import ANY
-from mcelogd.account.text import seen
+from mcelogd.account.text import location_of, seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from mcelogd.account.memory import Crossing, MemoryErrors
+    from mcelogd.account.memory import Crossing
     from mcelogd.account.pages import PageCrossing
     from mcelogd.event import Event
 
@@ -74,14 +73,3 @@ class EventReporter:
                 "MCE_COUNT": str(count),
             }
         )
-
-
-def location_of(errors: MemoryErrors) -> str:
-    """A DIMM or socket as triggers and logs name it: `SOCKET:0 CHANNEL:1 DIMM:? [label]`."""
-    socket, channel, dimm = errors.key
-    names = " ".join(name for name in (errors.label_location, errors.label) if name)
-    return f"SOCKET:{socket} CHANNEL:{_number(channel)} DIMM:{_number(dimm)} [{names}]"
-
-
-def _number(number: int) -> str:
-    return "?" if number == ANY else str(number)

@@ -42,6 +42,13 @@ def seen(bucket: Bucket, rate: Rate) -> str:
     return f"{bucket.seen} in {rate.period}"
 
 
+def location_of(errors: MemoryErrors) -> str:
+    """A DIMM or socket as triggers and logs name it: `SOCKET:0 CHANNEL:1 DIMM:? [label]`."""
+    socket, channel, dimm = errors.key
+    names = " ".join(name for name in (errors.label_location, errors.label) if name)
+    return f"SOCKET:{socket} CHANNEL:{_or_question_mark(channel)} DIMM:{_or_question_mark(dimm)} [{names}]"
+
+
 def _memory_row(table: MemoryTable, row: MemoryErrors, now: int, *, every: bool, bios: bool) -> Iterator[str]:
     if not every and not row.corrected.total and not row.uncorrected.total:
         return
@@ -74,3 +81,7 @@ def _names(row: MemoryErrors) -> str:
     if row.label_location:
         names.append(f'DMI_LOCATION "{row.label_location}"')
     return " ".join(names) + "\n" if names else ""
+
+
+def _or_question_mark(number: int) -> str:
+    return "?" if number == ANY else str(number)
