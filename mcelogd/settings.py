@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mcelogd.config import DEFAULT_FILE, GLOBAL
 from mcelogd.options import Alias, Command, Options, Setting
-from mcelogd.rate import NEVER, parse_rate
+from mcelogd.rate import NEVER, Rate, parse_rate
 from mcelogd.record import LENGTH
 from mcelogd.values import (
     choice,
@@ -31,7 +31,9 @@ from mcelogd.values import (
     parse_group,
     parse_megahertz,
     parse_path,
+    parse_rate_or_off,
     parse_record_length,
+    parse_share,
     parse_socket_path,
     parse_trigger,
     parse_user,
@@ -40,8 +42,6 @@ from mcelogd.values import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from mcelogd.rate import Rate
 
     T = TypeVar("T")
 
@@ -124,16 +124,18 @@ def _switch(name: str, help: str, *, ours: bool = False, aliases: tuple[Alias, .
     return _option(name, "", parse_bool, False, help, ours=ours, aliases=aliases)
 
 
-def _trigger(section: str, name: str, when: str) -> Setting[str | None]:
-    return Setting(section, name, parse_trigger, None, f"Program to run {when}")
+def _trigger(section: str, name: str, when: str, *, ours: bool = False) -> Setting[str | None]:
+    return Setting(section, name, parse_trigger, None, f"Program to run {when}", ours=ours)
 
 
 def _threshold(section: str, name: str, what: str) -> Setting[Rate]:
     return Setting(section, name, parse_rate, NEVER, f"How many {what} are too many")
 
 
-def _log(section: str, name: str, *, default: bool = False) -> Setting[bool]:
-    return Setting(section, name, parse_bool, default, "Whether to log when that threshold is crossed")
+def _log(section: str, name: str, *, default: bool = False, ours: bool = False) -> Setting[bool]:
+    return Setting(
+        section, name, parse_bool, default, "Whether to log when that threshold is crossed", ours=ours
+    )
 
 
 class Settings(Options):
@@ -250,6 +252,31 @@ class Settings(Options):
         "Where journald listens",
         ours=True,
     )
+    dimm_labels = _option(
+        "dimm-labels",
+        "FILE",
+        parse_path,
+        "/etc/mcelog/dimm-labels.conf",
+        "Your own names of DIMMs",
+        ours=True,
+    )
+    store_max_age = Setting(
+        GLOBAL, "store-max-age", integer(0), 365, "Days that records are kept; 0: no limit", ours=True
+    )
+    store_max_size = Setting(
+        GLOBAL, "store-max-size", integer(0), 256, "Megabytes of records kept; 0: no limit", ours=True
+    )
+    storm_threshold = Setting(
+        GLOBAL,
+        "storm-threshold",
+        parse_rate_or_off,
+        Rate(20, 10),
+        "Errors of one kind and place that are logged one by one",
+        ours=True,
+    )
+    storm_summary_seconds = Setting(
+        GLOBAL, "storm-summary-seconds", integer(1), 60, "How often a storm is summed up", ours=True
+    )
     dry_run = _switch("dry-run", "Say what would be done to pages and CPUs, do not do it", ours=True)
 
     client_user = Setting(
@@ -330,9 +357,48 @@ class Settings(Options):
         "What to do about the known pages of a failing DRAM row",
         ours=True,
     )
+    row_ce_threshold = Setting(
+        "page", "row-ce-threshold", parse_rate, Rate(3, 86400, "h"), "Corrected errors of a row", ours=True
+    )
+    offline_max_per_day = Setting(
+        "page", "memory-offline-max-per-day", integer(0), 32, "Most pages off-lined in a day", ours=True
+    )
+    offline_max = Setting(
+        "page", "memory-offline-max", integer(0), 512, "Most pages off-lined in all", ours=True
+    )
+    offline_max_share = Setting(
+        "page",
+        "memory-offline-max-share",
+        parse_share,
+        0.001,
+        "Most of the memory off-lined in all",
+        ours=True,
+    )
+    offline_again = Setting(
+        "page",
+        "memory-offline-again",
+        parse_bool,
+        False,
+        "After a reboot, off-line the pages off-lined before",
+        ours=True,
+    )
+
+    core_ce_error_threshold = Setting(
+        "core",
+        "core-ce-error-threshold",
+        parse_rate_or_off,
+        Rate(18, 86400, "h"),
+        "Corrected errors of a CPU core that are not memory's",
+        ours=True,
+    )
+    core_ce_error_trigger = _trigger("core", "core-ce-error-trigger", "at core-ce-error-threshold", ours=True)
+    core_ce_error_log = _log("core", "core-ce-error-log", ours=True)
 
     children_max = Setting("trigger", "children-max", integer(-1), 4, "Most triggers at once; 0: any number")
     trigger_directory = Setting("trigger", "directory", parse_path, None, "Where triggers are and run")
+    trigger_seconds = Setting(
+        "trigger", "time-limit", integer(1), 60, "Seconds after which a trigger is ended", ours=True
+    )
 
     commands = (
         Command("ascii", "Decode a kernel log, from standard input or --file"),

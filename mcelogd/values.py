@@ -11,7 +11,7 @@ import math
 import os
 from typing import TYPE_CHECKING, TypeVar
 
-from mcelogd.rate import NEVER
+from mcelogd.rate import NEVER, Rate, parse_rate
 
 if TYPE_CHECKING:
     import enum
@@ -112,6 +112,23 @@ def parse_socket_path(text: str) -> str:
     return text
 
 
+def parse_rate_or_off(text: str) -> Rate:
+    """A rate such as `20 / 10`; `off` for a threshold that is never crossed."""
+    return NEVER if BOOLEANS.get(text.lower()) is False else parse_rate(text)
+
+
+def parse_share(text: str) -> float:
+    """A percentage such as `0.1%` -> the share it is, 0.001."""
+    digits = text.removesuffix("%").rstrip()
+    try:
+        percent = float(digits) if text.endswith("%") and digits[:1].isdigit() else -1.0
+    except ValueError:
+        percent = -1.0
+    if not 0 <= percent <= 100:
+        raise ValueError("not a percentage such as 0.1%")
+    return percent / 100
+
+
 def parse_trigger(text: str) -> str | None:
     """The program of a trigger; empty for none."""
     return text or None
@@ -194,6 +211,8 @@ def text_of(value: object) -> str | None:
         return None
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{100 * value:g}%"
     return str(value)
 
 

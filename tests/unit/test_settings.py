@@ -91,7 +91,7 @@ def test_rows_have_distinct_names_and_sections_stand_together() -> None:
     assert sorted(names) == sorted(set(names))
     sections = [row.section for row in Settings.rows]
     runs = [here for here, before in zip(sections, [None, *sections], strict=False) if here != before]
-    assert runs == ["global", "server", "dimm", "socket", "cache", "page", "trigger"]
+    assert runs == ["global", "server", "dimm", "socket", "cache", "page", "core", "trigger"]
 
 
 def test_every_row_has_a_line_of_help() -> None:
@@ -427,7 +427,7 @@ def test_describe_says_value_and_origin() -> None:
         "#ce-error-threshold = # not set",
     } <= set(lines)
     assert [line for line in lines if line.startswith("[")] == [
-        "[global]", "[server]", "[dimm]", "[socket]", "[cache]", "[page]", "[trigger]",
+        "[global]", "[server]", "[dimm]", "[socket]", "[cache]", "[page]", "[core]", "[trigger]",
     ]  # fmt: skip
 
 
