@@ -99,15 +99,13 @@ def describe_ep(record: MceRecord) -> list[str]:
     return ["QPI"] if record.bank in QPI_BANKS else describe(record)
 
 
-def dimm_of_rank(rank: int, third_dimm: bool = False) -> int | None:
+def dimm_of_rank(rank: int) -> int | None:
     """The DIMM of a channel that a failing rank is on; None for a rank no DIMM has.
 
     Ranks 6 and 7 are the third DIMM's where the channel has one. No register
-    says whether it does: that is for callers who know what is plugged in.
+    says whether it does: dimm_names.py knows what is plugged in.
     """
-    if rank >= 8:
-        return None
-    return 2 if rank >= 6 and third_dimm else min(rank // 4, 1)
+    return None if rank >= 8 else rank // 4
 
 
 def failed_ranks(record: MceRecord, place: Location) -> tuple[Location, ...]:

@@ -219,12 +219,10 @@ def test_nehalem_without_misc_takes_the_channel_of_the_code() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rank", "dimm", "with_three"),
-    [(0, 0, 0), (3, 0, 0), (4, 1, 1), (5, 1, 1), (6, 1, 2), (7, 1, 2), (8, None, None), (31, None, None)],
+    ("rank", "dimm"), [(0, 0), (3, 0), (4, 1), (5, 1), (6, 1), (7, 1), (8, None), (31, None)]
 )
-def test_dimm_of_rank(rank: int, dimm: int | None, with_three: int | None) -> None:
+def test_dimm_of_rank(rank: int, dimm: int | None) -> None:
     assert sandy_bridge.dimm_of_rank(rank) == dimm
-    assert sandy_bridge.dimm_of_rank(rank, third_dimm=True) == with_three
 
 
 FIRST_IS_RANK_5 = FIRST | 5 << 46
