@@ -3,13 +3,16 @@
 
 A rate of `10 / 24h` means: 10 errors within a day cross the threshold. The
 bucket fills by one for each error and leaks its capacity once per period.
+Time is seconds since the epoch, as records have it: no time zone, no DST.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mcelogd.rate import Rate
 
 
@@ -32,22 +35,54 @@ class Bucket:
         """Errors of the current period."""
         return self.count + self.excess
 
-    def age(self, rate: Rate, now: int, multiplier: int = 1) -> None:
-        """Leak what has leaked by `now`; a clock that went backwards leaks nothing."""
-        elapsed = now - self.stamp
-        if elapsed < rate.agetime:
-            return
-        leaked = int(elapsed / rate.agetime * rate.capacity * multiplier)
-        self.stamp = now
-        self.count = max(0, self.count - leaked)
-        self.excess = 0
+    def age(self, rate: Rate, now: int, multiplier: int = 1, *, clock: int | None = None) -> None:
+        """Leak what has leaked by `now`; time that goes backwards leaks nothing.
 
-    def add(self, rate: Rate, errors: int, now: int, multiplier: int = 1) -> bool:
-        """Count `errors` at `now`; True when that crosses `multiplier` times the rate's capacity."""
-        self.age(rate, now, multiplier)
+        As long as no rate changes, a leak empties the bucket: it comes after a
+        whole period, and a level of the capacity or more is not kept.
+
+        `clock` is what the clock shows. Where it is given, a stamp it has not
+        reached yet and that is more than a period ahead is known to be wrong
+        (the clock was set back, or a record was damaged): the period begins
+        anew, for else nothing would leak until that time has come.
+        """
+        elapsed = now - self.stamp
+        if clock is not None and elapsed <= -rate.agetime and self.stamp > clock:
+            self.stamp = now
+        elif elapsed >= rate.agetime:
+            leaked = elapsed * rate.capacity * multiplier // rate.agetime
+            self.stamp = now
+            self.count = max(0, self.count - leaked)
+            self.excess = 0
+
+    def add(
+        self, rate: Rate, errors: int, now: int, multiplier: int = 1, *, clock: int | None = None
+    ) -> bool:
+        """Count `errors` at `now`; True when that crosses `multiplier` times the rate's capacity.
+
+        For `clock` see age().
+        """
+        self.age(rate, now, multiplier, clock=clock)
         self.count += errors
         if self.count < rate.capacity * multiplier:
             return False
         self.excess += self.count
         self.count = 0
         return True
+
+    def as_state(self) -> dict[str, int]:
+        """What from_state() makes a bucket of; JSON can hold it."""
+        return {"count": self.count, "excess": self.excess, "stamp": self.stamp}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Bucket:
+        """The reverse of as_state(); ValueError if `state` is not what that returns."""
+        return cls(natural(state, "stamp"), natural(state, "count"), natural(state, "excess"))
+
+
+def natural(state: Mapping[str, Any], name: str) -> int:
+    """A number of saved state that is 0 or more; ValueError where there is none."""
+    number = state.get(name)
+    if type(number) is not int or number < 0:
+        raise ValueError(f"{name} is no number that can be counted with: {number!r:.40}")
+    return number

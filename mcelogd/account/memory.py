@@ -9,7 +9,7 @@ from mcelogd.account.bucket import Bucket
 from mcelogd.event import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from mcelogd.event import Event, Location
     from mcelogd.rate import Rate
@@ -29,6 +29,16 @@ class MemoryKey(NamedTuple):
     def is_socket(self) -> bool:
         """Whether this is the sum of a whole socket."""
         return self.channel == ANY and self.dimm == ANY
+
+
+class Name(NamedTuple):
+    """What firmware or the administrator calls a DIMM, and where that says it sits."""
+
+    label: str | None = None
+    location: str | None = None
+
+
+UNNAMED = Name()
 
 
 class Rates(NamedTuple):
@@ -81,11 +91,18 @@ class MemoryTable:
     """
 
     def __init__(
-        self, dimm: Rates, socket: Rates, *, track_dimms: bool | None, track_sockets: bool | None
+        self,
+        dimm: Rates,
+        socket: Rates,
+        *,
+        track_dimms: bool | None,
+        track_sockets: bool | None,
+        name: Callable[[MemoryKey], Name] = lambda _: UNNAMED,
     ) -> None:
         self.rates = {False: dimm, True: socket}
         self.track_dimms = track_dimms
         self.track_sockets = track_sockets
+        self._name = name
         self._rows: dict[MemoryKey, MemoryErrors] = {}
         self._changed: dict[MemoryKey, MemoryErrors] = {}
 
@@ -95,10 +112,22 @@ class MemoryTable:
 
     def get(self, key: MemoryKey, now: int) -> MemoryErrors:
         """The row of `key`, made when it is new."""
-        row = self._rows.get(key)
-        if row is None:
-            row = self._rows[key] = MemoryErrors(key, now)
-        return row
+        return self._rows.get(key) or self._add_row(MemoryErrors(key, now))
+
+    def find(self, key: MemoryKey) -> MemoryErrors | None:
+        """The row of `key`, if there is one."""
+        return self._rows.get(key)
+
+    def begin_anew(self, key: MemoryKey, now: int) -> MemoryErrors:
+        """Count `key` from zero; the row there was is returned, with zeros if there was none."""
+        old = self._rows.get(key) or MemoryErrors(key, now)
+        self._changed[key] = self._add_row(MemoryErrors(key, now))
+        return old
+
+    def put(self, row: MemoryErrors, key: MemoryKey) -> None:
+        """Go on with the counters of `row` for `key`: the DIMM sits there now."""
+        row.key = key
+        self._changed[key] = self._add_row(row)
 
     def account(self, event: Event, now: int) -> list[Crossing]:
         """Count an event for each DIMM it names; what crossed, in order.
@@ -114,13 +143,13 @@ class MemoryTable:
         track_sockets = own if self.track_sockets is None else self.track_sockets
         crossed: list[Crossing] = []
         for location in event.finding.locations:
-            key = _key(record.socketid, location)
+            key = memory_key(record.socketid, location)
             if track_dimms and not key.is_socket:
-                crossed += self._count(self.get(key, now), event)
+                crossed += self._count(self.get(key, now), event, now)
             if track_sockets:
                 row = self.get(MemoryKey(record.socketid, ANY, ANY), now)
-                crossed += self._count_lost(row, event)
-                crossed += self._count(row, event)
+                crossed += self._count_lost(row, event, now)
+                crossed += self._count(row, event, now)
         return crossed
 
     def total(self, event: Event) -> int | None:
@@ -128,7 +157,7 @@ class MemoryTable:
         socketid = event.record.socketid
         if socketid is None or not event.finding.locations:
             return None
-        keys = (_key(socketid, event.finding.locations[0]), MemoryKey(socketid, ANY, ANY))
+        keys = (memory_key(socketid, event.finding.locations[0]), MemoryKey(socketid, ANY, ANY))
         row = next((self._rows[key] for key in keys if key in self._rows), None)
         if row is None:
             return None
@@ -143,35 +172,48 @@ class MemoryTable:
     def restore(self, rows: Iterable[MemoryErrors]) -> None:
         """Take over rows that were saved."""
         for row in rows:
-            self._rows[row.key] = row
+            self._add_row(row)
 
-    def _count(self, row: MemoryErrors, event: Event) -> list[Crossing]:
+    def _add_row(self, row: MemoryErrors) -> MemoryErrors:
+        row.label, row.label_location = self._name(row.key)
+        self._rows[row.key] = row
+        return row
+
+    def _count(self, row: MemoryErrors, event: Event, now: int) -> list[Crossing]:
         is_corrected = event.severity.is_corrected
         counter = row.corrected if is_corrected else row.uncorrected
-        return self._add(row, counter, 1, event, is_corrected=is_corrected)
+        return self._add(row, counter, 1, event, now, is_corrected=is_corrected)
 
-    def _count_lost(self, row: MemoryErrors, event: Event) -> list[Crossing]:
+    def _count_lost(self, row: MemoryErrors, event: Event, now: int) -> list[Crossing]:
         """Errors the hardware counted but did not record: where they were is not known, so only the
         socket gets them."""
         lost = (event.finding.corrected_count or 0) - 1
         if lost <= 0:
             return []
-        crossed = self._add(row, row.corrected, lost, event, is_corrected=True)
+        crossed = self._add(row, row.corrected, lost, event, now, is_corrected=True)
         return [crossing._replace(lost=lost) for crossing in crossed]
 
     def _add(
-        self, row: MemoryErrors, counter: Counter, errors: int, event: Event, *, is_corrected: bool
+        self,
+        row: MemoryErrors,
+        counter: Counter,
+        errors: int,
+        event: Event,
+        now: int,
+        *,
+        is_corrected: bool,
     ) -> list[Crossing]:
         self._changed[row.key] = row
         counter.total += errors
         rates = self.rates[row.key.is_socket]
         rate = rates.corrected if is_corrected else rates.uncorrected
-        if not counter.bucket.add(rate, errors, event.record.time):
+        if not counter.bucket.add(rate, errors, event.record.time, clock=now):
             return []
         return [Crossing(row, counter, rate, is_corrected, event.record.time)]
 
 
-def _key(socket: int, location: Location) -> MemoryKey:
+def memory_key(socket: int, location: Location) -> MemoryKey:
+    """Which DIMM a location names."""
     channel = ANY if location.channel is None else location.channel
     dimm = ANY if location.dimm is None else location.dimm
     return MemoryKey(socket, channel, dimm)

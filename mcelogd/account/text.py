@@ -8,6 +8,7 @@ always there where the whole table is asked for.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from mcelogd.account.memory import ANY
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mcelogd.account.bucket import Bucket
-    from mcelogd.account.memory import Counter, MemoryErrors, MemoryTable
+    from mcelogd.account.memory import Counter, MemoryErrors, MemoryKey, MemoryTable
     from mcelogd.account.pages import PageTable
+    from mcelogd.account.parts import Past
     from mcelogd.rate import Rate
 
 
@@ -49,6 +51,34 @@ def location_of(errors: MemoryErrors) -> str:
     return f"SOCKET:{socket} CHANNEL:{_or_question_mark(channel)} DIMM:{_or_question_mark(dimm)} [{names}]"
 
 
+def fault_place(key: MemoryKey) -> str:
+    """A DIMM, channel or socket in words: `socket 0 channel 1 DIMM 0`."""
+    words = [f"socket {key.socket}"]
+    words += [f"channel {key.channel}"] if key.channel != ANY else []
+    words += [f"DIMM {key.dimm}"] if key.dimm != ANY else []
+    return " ".join(words)
+
+
+def history_text(past: list[Past]) -> str:
+    """The reply to `history`: the DIMM replaced last comes first."""
+    return "DIMMs that were replaced\n" + "\n".join(map(_past_text, past)) if past else ""
+
+
+def _past_text(entry: Past) -> str:
+    part = entry.part
+    name = " ".join(word for word in (part.label, part.part_number, part.serial) if word)
+    when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(entry.until))
+    return "".join(
+        (
+            f"SOCKET {entry.key.socket} CHANNEL {_number(entry.key.channel)} DIMM {_number(entry.key.dimm)}",
+            f" until {when}: {entry.why}\n",
+            f"\t{name}\n" if name else "",
+            f"\t{entry.corrected} corrected memory errors\n",
+            f"\t{entry.uncorrected} uncorrected memory errors\n",
+        )
+    )
+
+
 def _memory_row(table: MemoryTable, row: MemoryErrors, now: int, *, every: bool, bios: bool) -> Iterator[str]:
     if not every and not row.corrected.total and not row.uncorrected.total:
         return
@@ -62,7 +92,7 @@ def _memory_row(table: MemoryTable, row: MemoryErrors, now: int, *, every: bool,
 
 
 def _counter(name: str, counter: Counter, rate: Rate, now: int, *, every: bool) -> Iterator[str]:
-    counter.bucket.age(rate, now)
+    counter.bucket.age(rate, now, clock=now)
     if not every and not counter.total and not counter.bucket.count:
         return
     yield f"{name}:\n"

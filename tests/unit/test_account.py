@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""account/: buckets against a plain model, counters per DIMM, socket and page, and their text."""
+"""account/: buckets against a plain model, counters per DIMM and socket, and their text."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from mcelogd import cpu
 from mcelogd.account.bucket import Bucket
 from mcelogd.account.memory import ANY, MemoryKey, MemoryTable, Rates
-from mcelogd.account.pages import PageState, PageTable
-from mcelogd.account.text import memory_text, pages_text
+from mcelogd.account.text import memory_text
 from mcelogd.decode import decode
 from mcelogd.rate import NEVER, Rate, parse_rate
 from mcelogd.record import MceRecord
@@ -109,49 +108,6 @@ def test_only_changed_rows_are_saved() -> None:
     assert memory.take_changed() == []
 
 
-def page_error(frame: int, time: int = NOW) -> MceRecord:
-    return READ_ERROR._replace(addr=frame << 12 | 0x40, time=time)
-
-
-def test_the_second_error_of_a_page_crosses() -> None:
-    pages = PageTable(TWO_A_DAY, 100)
-    event = decode(page_error(5), NEHALEM)
-    assert pages.account(event, NOW) == []
-    (crossing,) = pages.account(event, NOW)
-    assert crossing.page.address == 5 << 12
-    assert crossing.page.triggered
-
-
-def test_a_page_that_is_offline_crosses_no_more() -> None:
-    pages = PageTable(TWO_A_DAY, 100)
-    event = decode(page_error(5), NEHALEM)
-    pages.account(event, NOW)
-    (crossing,) = pages.account(event, NOW)
-    crossing.page.state = PageState.OFFLINE
-    assert [pages.account(event, NOW) for _ in range(4)] == [[]] * 4
-
-
-@given(st.lists(st.integers(0, 12), max_size=200), st.integers(1, 8))
-def test_the_least_recently_hit_page_makes_room(frames: list[int], limit: int) -> None:
-    pages = PageTable(NEVER, limit)
-    recent: list[int] = []
-    saved: set[int] = set()
-    for frame in frames:
-        pages.account(decode(page_error(frame), NEHALEM), NOW)
-        recent = [*(other for other in recent if other != frame), frame][-limit:]
-        changed, dropped = pages.take_changed()
-        saved = (saved - {address >> 12 for address in dropped}) | {page.address >> 12 for page in changed}
-    assert [page.address >> 12 for page in pages] == sorted(recent)
-    assert saved == set(recent)
-
-
-def test_uncorrected_errors_and_errors_without_address_have_no_page() -> None:
-    pages = PageTable(TWO_A_DAY, 10)
-    for status in (READ_ERROR.status | 1 << 61, READ_ERROR.status & ~(1 << 58)):
-        pages.account(decode(READ_ERROR._replace(status=status), NEHALEM), NOW)
-    assert len(pages) == 0
-
-
 def test_text_of_the_whole_table() -> None:
     memory = table()
     row = memory.get(MemoryKey(0, 1, 2), NOW)
@@ -183,15 +139,3 @@ def test_text_without_zeros() -> None:
     assert "DIMM 2" not in text
     assert "\t1 total\n\t0 in 24h\n" in text
     assert memory_text(table(), NOW, every=True, bios=True) == ""
-
-
-def test_text_of_pages() -> None:
-    pages = PageTable(TWO_A_DAY, 10)
-    assert pages_text(pages) == ""
-    for frame in (9, 5, 9):
-        pages.account(decode(page_error(frame), NEHALEM), NOW)
-    assert pages_text(pages) == (
-        "Per page corrected memory statistics:\n"
-        '5000: total 1 seen "1 in 24h" online\n\n'
-        '9000: total 2 seen "2 in 24h" online triggered\n\n'
-    )
