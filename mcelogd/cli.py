@@ -57,8 +57,8 @@ def run(arguments: list[str]) -> int:
         return 0
     overrides = Settings.overrides(options)
     config = _config(overrides)
-    if command in ("client", "ping"):
-        return _ask(command, config)
+    if command in ("client", "ping", "history", "replaced", "acquit"):
+        return _ask(command, positional, config)
     settings = Settings.load(config, overrides)
     if command == "check-config":
         return _printing(_check_config, settings)
@@ -71,6 +71,8 @@ def run(arguments: list[str]) -> int:
 def _run_with(command: str, settings: Settings, positional: list[str]) -> int:
     if command == "is-cpu-supported":
         return 0
+    if command == "imc-log":
+        return _switch_on_imc_log(settings)
     if command == "ascii":
         from mcelogd.oneshot import decode_text
 
@@ -106,12 +108,28 @@ def _config(overrides: dict[str, str | None]) -> Config:
     return load(named or DEFAULT_FILE, must_exist=named is not None)
 
 
-def _ask(command: str, config: Config) -> int:
+def _ask(command: str, places: list[str], config: Config) -> int:
     from mcelogd import client
 
     path = Settings.socket_path.read(config)
-    ask: Callable[[str], int] = client.run_client if command == "client" else client.run_ping
-    return ask(path)
+    if command == "client":
+        return client.run_client(path)
+    if command == "ping":
+        return client.run_ping(path)
+    if command == "history":
+        return client.run_command(path, command)
+    if len(places) != 1 or not places[0].isprintable():
+        _complain(f"--{command} needs one DIMM, as SOCKET/CHANNEL/DIMM; mcelog --client shows the numbers")
+        return 1
+    return client.run_command(path, f"{command} {places[0]}")
+
+
+def _switch_on_imc_log(settings: Settings) -> int:
+    if settings.no_imc_log:
+        return 0
+    from mcelogd.act import imc_log
+
+    return imc_log.main(sysfs_root=settings.sysfs_root)
 
 
 def _check_config(settings: Settings) -> int:

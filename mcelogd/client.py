@@ -96,6 +96,11 @@ def run_ping(path: str, timeout: float = PING_SECONDS) -> int:
     return _print(answer())
 
 
+def run_command(path: str, command: str, timeout: float = CLIENT_SECONDS) -> int:
+    """Print the answer to any other command; the exit status."""
+    return _print(ask(path, command, timeout))
+
+
 def _connect(connection: socket.socket, path: str, timeout: float) -> None:
     if not path or "\0" in path:
         raise ClientError("no socket to ask: correct socket-path in mcelog.conf")

@@ -4,28 +4,34 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import functools
 import logging
-import os
 import signal
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcelogd import __version__, message_ids, report
-from mcelogd.account.memory import MemoryTable, Rates
-from mcelogd.account.pages import PageTable
-from mcelogd.account.text import memory_text, pages_text
+from mcelogd import __version__, message_ids
+from mcelogd.act import imc_log
+from mcelogd.administration import Administration
+from mcelogd.assembly import (
+    make_access,
+    make_actions,
+    make_books,
+    make_bus,
+    make_launcher,
+    make_pipeline,
+    make_reporter,
+    missing_triggers,
+)
+from mcelogd.credentials import CredentialsError, become
+from mcelogd.firmware import dimm_names
 from mcelogd.intake import Intake, Recovered, Spools, recover
-from mcelogd.pipeline import Pipeline
-from mcelogd.reporter import EventReporter
-from mcelogd.server import Access, LegacyServer, ServerRunning, SocketError, respond
-from mcelogd.settings import PageAction
+from mcelogd.server import LegacyServer, ServerRunning, SocketError, respond
 from mcelogd.sources.stream import StreamSource
-from mcelogd.store.database import NOTHING, StoreError, open_or_replace
+from mcelogd.state import StartError, StateDirectory, store_failed
 from mcelogd.store.writer import StoreWriter
-from mcelogd.values import ANYONE
+from mcelogd.takeover import BOOT, meet_dimms, pages_of_earlier_boot, restore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,66 +42,30 @@ if TYPE_CHECKING:
     from mcelogd.service_manager import ServiceManager
     from mcelogd.settings import Settings
     from mcelogd.sources import Source
-    from mcelogd.store.database import Saved, Store
     from mcelogd.store.rows import Batch
 
 log = logging.getLogger(__name__)
 
-DATABASE = "mcelog.db"
-
 STORE_SECONDS = 10.0
 """How long the end of the daemon waits for the disk."""
 
+ACTION_SECONDS = 5.0
+"""How long it waits for triggers; with its other waits within TimeoutStopSec= of the unit."""
+
+REMEMBERED = 64
+"""Records of an earlier run whose copies are recognized."""
+
+EXPIRE_SECONDS = 3600.0
+"""How often evidence against DIMMs that is too old is dropped."""
+
+BUS_SECONDS = 2.0
+"""How long the start waits for D-Bus: the first triggers may need it."""
+
+LEAST_TICK = 0.1
+"""Seconds between two looks at storms."""
+
 STATUS_SECONDS = 1.0
 """The status line is renewed at most this often."""
-
-
-class StartError(Exception):
-    """The daemon cannot start; the message names cause and remedy."""
-
-
-class StateDirectory:
-    """The directory that state is kept in, locked for this process; or none, and then why is logged."""
-
-    def __init__(self, path: Path) -> None:
-        """Make and lock the directory. StartError if another daemon has it."""
-        self.path: Path | None = path
-        self._lock: int | None = None
-        try:
-            path.mkdir(mode=0o750, parents=True, exist_ok=True)
-            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            log.error(
-                "no state in %s: %s; counters and records do not survive a restart", path, error.strerror
-            )
-            self.path = None
-            return
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
-            raise StartError(f"another mcelog uses {path}; stop it, or give another state-dir") from error
-
-    def open_store(self) -> tuple[Store | None, Saved]:
-        """The database and what it holds; None, and why is logged, if there can be none."""
-        if self.path is None:
-            return None, NOTHING
-        try:
-            store, saved, problem = open_or_replace(self.path / DATABASE)
-        except StoreError as error:
-            log.error(
-                "working without a store until the next start: %s",
-                error,
-                extra=_store_failed(self.path, error),
-            )
-            return None, NOTHING
-        if problem:
-            log.error("%s", problem, extra=_store_failed(self.path, problem))
-        return store, saved
-
-    def close(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
 
 
 class Daemon:
@@ -112,14 +82,26 @@ class Daemon:
     ) -> None:
         """Join the parts and take in what an earlier run left; StartError if it cannot be."""
         self._settings = settings
+        self._host = cpu.host
         self._source = source
         self._output = output
         self._manager = manager
         self._journal = journal
-        self._pipeline = _pipeline(settings, cpu, EventReporter(journal.send, output, raw=settings.raw))
+        names = dimm_names(settings, cpu.forced or cpu.host)
+        self._books = make_books(settings, names)
+        self._reporter = make_reporter(settings, names, journal, output)
+        self._bus = make_bus(settings)
+        launcher = make_launcher(settings, self._bus, gives_up_root=not manager.is_there)
+        self._actions = make_actions(settings, self._books, self._reporter, launcher, self._save)
+        self._pipeline = make_pipeline(settings, cpu, names, self._books, self._reporter, self._actions)
         self._state = StateDirectory(Path(settings.state_dir))
         store, saved = self._state.open_store()
-        self._restore(saved)
+        restore(self._pipeline, self._actions, saved)
+        offset, _, origin = saved.state.get("file", "").partition(" ")
+        if offset.isdigit():
+            self._seek(origin, int(offset))
+        for row in store.events(saved.last_event_id - REMEMBERED, REMEMBERED) if store is not None else ():
+            self._pipeline.remember(row.record)
         self._writer = StoreWriter(store, saved.position, self._store_failed)
         directory = self._state.path if store is not None else None
         recovered = Recovered(generation=1)
@@ -129,10 +111,16 @@ class Daemon:
             self._seek(recovered.origin, recovered.offset)
         self._spools = Spools(directory, source, recovered.generation)
         self._spools.forget(self._writer.committed)
-        self._server = LegacyServer(functools.partial(respond, self), _access(settings))
+        boot = self._actions.boot_id
+        self._off_line_again = pages_of_earlier_boot(self._books, saved.state, boot)
+        meet_dimms(self._books, names, self._reporter, prepopulate=settings.dmi_prepopulate)
+        self._writer.put(self._pipeline.take_batch(None, {BOOT: boot}))
+        administration = Administration(self._books, self._reporter, self._save)
+        self._server = LegacyServer(functools.partial(respond, administration), make_access(settings))
         self._stop: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._status_due: asyncio.TimerHandle | None = None
+        self._storm_timer: asyncio.TimerHandle | None = None
 
     def run(self, ready: Callable[[], None]) -> None:
         """Run until SIGTERM or SIGINT; `ready` is called when records are being read.
@@ -140,13 +128,6 @@ class Daemon:
         Raises StartError if another daemon serves our socket.
         """
         asyncio.run(self._run(ready))
-
-    def dump_memory_errors(self, all: bool, bios: bool) -> str:
-        return memory_text(self._pipeline.memory, int(time.time()), every=all, bios=bios)
-
-    def dump_page_errors(self) -> str:
-        pages = self._pipeline.pages
-        return pages_text(pages) if pages is not None else ""
 
     async def _run(self, ready: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -174,15 +155,31 @@ class Daemon:
         except SocketError as error:
             # Clients come second: errors are recorded and reported without them.
             log.error("%s; going on without clients", error)
+        self._switch_on_imc_log()
+        self._give_up_root()
+        if self._bus is not None:
+            self._bus.start()
+            await self._bus.settle(BUS_SECONDS)
         intake.start(self._loop)
+        self._actions.start(self._loop)
+        if self._settings.offline_again and self._off_line_again:
+            self._actions.off_line_again(self._off_line_again)
+        self._expire()
         self._keep_alive()
         ready()
         self._manager.ready(self._status())
         self._tell_started()
+        for problem in missing_triggers(self._settings):
+            log.warning("%s", problem, extra={"MESSAGE_ID": message_ids.CONFIG_PROBLEM, "MCE_ERROR": problem})
         await self._stop.wait()
         self._manager.stopping()
         intake.stop()
         self._server.close()
+        await self._actions.close(ACTION_SECONDS)
+        if self._bus is not None:
+            await self._bus.close()
+        self._reporter.finish()
+        self._save()
         self._shut_down()
 
     async def _serve(self) -> None:
@@ -197,11 +194,32 @@ class Daemon:
                 self._settings.initial_ping_timeout,
             )
 
+    def _switch_on_imc_log(self) -> None:
+        """Have the memory controller name DIMMs; in a service, whose sandbox has no MSRs, `--imc-log` did."""
+        if self._settings.no_imc_log or self._manager.is_there:
+            return
+        for problem in imc_log.enable("/dev", self._settings.sysfs_root, self._host):
+            log.warning("%s", problem)
+
+    def _give_up_root(self) -> None:
+        """Become run-credentials-user. The unit's sandbox has no right to: there it is for triggers only,
+        which run outside of it."""
+        settings = self._settings
+        if settings.run_credentials_user is None and settings.run_credentials_group is None:
+            return
+        try:
+            become(settings.run_credentials_user, settings.run_credentials_group, self._state.files())
+        except CredentialsError as error:
+            if not self._manager.is_there:
+                self._shut_down()
+                raise StartError(f"run-credentials-user: {error}; run mcelog as root") from error
+            log.warning("run-credentials-user holds for triggers only; the service runs in its sandbox")
+
     def _shut_down(self) -> None:
         if not self._writer.close(STORE_SECONDS):
             log.error(
                 "the store did not answer; what it has not taken is read from the spool at the next start",
-                extra=_store_failed(self._state.path, "no answer"),
+                extra=store_failed(self._state.path, "no answer"),
             )
         self._spools.forget(self._writer.committed)
         log.info("mcelog %s stops", __version__, extra={"MESSAGE_ID": message_ids.SERVICE_STOPPED})
@@ -209,18 +227,6 @@ class Daemon:
         self._output.close()
         self._journal.close()
         self._state.close()
-
-    def _restore(self, saved: Saved) -> None:
-        """Go on with the counters of earlier runs."""
-        pipeline = self._pipeline
-        pipeline.memory.restore(saved.memory)
-        if pipeline.pages is not None:
-            pipeline.pages.restore(saved.pages)
-        pipeline.restore_totals(saved.state.get("totals", ""), saved.state.get("page_use", ""))
-        pipeline.next_id = saved.last_event_id + 1
-        offset, _, origin = saved.state.get("file", "").partition(" ")
-        if offset.isdigit():
-            self._seek(origin, int(offset))
 
     def _seek(self, origin: str, offset: int) -> None:
         """Go on in a file where an earlier run stopped, if it is the same file."""
@@ -230,6 +236,31 @@ class Daemon:
     def _put(self, batch: Batch) -> None:
         self._writer.put(batch)
         self._status_changed()
+        self._tick_storms()
+
+    def _save(self) -> None:
+        """Keep what has changed besides records."""
+        self._put(self._pipeline.take_batch(None))
+
+    def _tick_storms(self) -> None:
+        """Have storms summed up in time; a timer runs only while there are some."""
+        if self._storm_timer is not None or self._loop is None:
+            return
+        seconds = self._reporter.tick()
+        if seconds is not None:
+            self._storm_timer = self._loop.call_later(max(seconds, LEAST_TICK), self._storm_due)
+
+    def _storm_due(self) -> None:
+        self._storm_timer = None
+        self._tick_storms()
+
+    def _expire(self) -> None:
+        """Every now and then: evidence that is too old speaks against nobody."""
+        if self._books.faults is not None:
+            for verdict in self._books.faults.expire(int(time.time())):
+                self._reporter.diagnosed(verdict)
+        if self._loop is not None:
+            self._loop.call_later(EXPIRE_SECONDS, self._expire)
 
     def _records_lost(self, count: int) -> None:
         log.warning(
@@ -249,11 +280,11 @@ class Daemon:
         if problem is None:
             log.warning(
                 "the store works again",
-                extra=_store_failed(self._state.path, "") | {"MESSAGE_ID": message_ids.STORE_RECOVERED},
+                extra=store_failed(self._state.path, "") | {"MESSAGE_ID": message_ids.STORE_RECOVERED},
             )
         else:
             log.error(
-                "records are not kept for now: %s", problem, extra=_store_failed(self._state.path, problem)
+                "records are not kept for now: %s", problem, extra=store_failed(self._state.path, problem)
             )
 
     def _keep_alive(self) -> None:
@@ -286,45 +317,3 @@ class Daemon:
             "MCE_SOURCE": name,
         }
         log.info("mcelog %s reads %s", __version__, name, extra=extra)
-
-
-def _store_failed(directory: Path | None, problem: object) -> dict[str, str]:
-    """Fields of the journal entry about a store that fails."""
-    return {
-        "MESSAGE_ID": message_ids.STORE_FAILED,
-        "MCE_STORE": str(directory and directory / DATABASE),
-        "MCE_ERROR": str(problem),
-    }
-
-
-def _pipeline(settings: Settings, cpu: CpuChoice, reporter: EventReporter) -> Pipeline:
-    memory = MemoryTable(
-        Rates(settings.ce_error_threshold, settings.uc_error_threshold),
-        Rates(settings.mem_ce_error_threshold, settings.mem_uc_error_threshold),
-        track_dimms=settings.dimm_tracking_enabled,
-        track_sockets=settings.socket_tracking_enabled,
-    )
-    pages = None
-    if settings.memory_ce_action is not PageAction.OFF:
-        pages = PageTable(settings.memory_ce_threshold, settings.max_corr_err_counters)
-    return Pipeline(
-        cpu=cpu,
-        memory=memory,
-        pages=pages,
-        reporter=reporter,
-        summarize=report.summary,
-        clock=time.time,
-        log_memory_errors=not settings.filter_memory_errors,
-        log_known_bogus=not settings.filter,
-    )
-
-
-def _access(settings: Settings) -> Access:
-    user, group = settings.client_user, settings.client_group
-    # Root is always answered; the default user then stands for who runs the daemon by hand.
-    return Access(
-        uid=None if user == ANYONE else user or os.geteuid(),
-        gid=None if group == ANYONE else group,
-        any_user=user == ANYONE,
-        any_group=group == ANYONE,
-    )

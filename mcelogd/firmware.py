@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mcelogd import settings as options
-from mcelogd import smbios
-from mcelogd.dimm_labels import LARGEST_FILE, Labels, parse_labels
-from mcelogd.dimm_names import DimmNames
-from mcelogd.edac import EdacDimm
-from mcelogd.smbios_entry import EntryPoint, parse_entry
+from mcelogd.dimms import smbios
+from mcelogd.dimms.edac import EdacDimm
+from mcelogd.dimms.labels import LARGEST_FILE, Labels, parse_labels
+from mcelogd.dimms.names import DimmNames
+from mcelogd.dimms.smbios_entry import EntryPoint, parse_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

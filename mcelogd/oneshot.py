@@ -16,11 +16,13 @@ from mcelogd import render
 from mcelogd.decode import decode, is_known_bogus
 from mcelogd.event import Kind
 from mcelogd.record import layout
+from mcelogd.settings import Smbios
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from mcelogd.ascii import Assembled
+    from mcelogd.event import Event
     from mcelogd.record import MceRecord
     from mcelogd.settings import Settings
     from mcelogd.sources import Source
@@ -61,7 +63,7 @@ def decode_text(settings: Settings) -> int:
     # Bytes that are no UTF-8 come out as they went in.
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")  # type: ignore[union-attr]  # a TextIOWrapper, but typed TextIO
     try:
-        for text in decoded(blocks(stream), settings.cpu, form_of(settings)):
+        for text in decoded(blocks(stream), settings.cpu, form_of(settings), _smbios_lines(settings)):
             sys.stdout.write(text)
             sys.stdout.flush()
     except IsADirectoryError:
@@ -102,12 +104,17 @@ def form_of(settings: Settings) -> Form:
     return Form.JSON if settings.json else Form.TEXT
 
 
-def decoded(text: Iterable[str], forced: cpus.CpuType | None, form: Form) -> Iterator[str]:
+def decoded(
+    text: Iterable[str],
+    forced: cpus.CpuType | None,
+    form: Form,
+    smbios_lines: Callable[[Event], str] | None = None,
+) -> Iterator[str]:
     """What to print for a text, in pieces as it is read."""
     from mcelogd.ascii import Assembled, Printed, assemble_blocks
     from mcelogd.bulk import BulkText
 
-    printed = _printer(form, forced)
+    printed = _printer(form, forced, smbios_lines)
     bulk = BulkText(forced)
     for items in assemble_blocks(text):
         parts: list[str] = []
@@ -117,7 +124,7 @@ def decoded(text: Iterable[str], forced: cpus.CpuType | None, form: Form) -> Ite
                     parts.append(item)
             elif isinstance(item, Assembled):
                 parts.append(printed(item))
-            elif form is Form.TEXT:
+            elif form is Form.TEXT and smbios_lines is None:
                 parts += bulk.texts(item)
             else:
                 parts += (printed(Assembled(Printed._make(one).record)) for one in item)
@@ -133,7 +140,21 @@ def _cpu_of(item: Assembled) -> cpus.CpuType:
     return named or cpu_of(item.record)
 
 
-def _printer(form: Form, forced: cpus.CpuType | None) -> Callable[[Assembled], str]:
+def _smbios_lines(settings: Settings, *, is_text: bool = True) -> Callable[[Event], str] | None:
+    """What `--dmi` adds to each event; None without it."""
+    if settings.dmi is not Smbios.YES:
+        return None
+    from mcelogd.dimms import text as dmi_text
+    from mcelogd.firmware import dimm_names
+    from mcelogd.smbios_lines import SmbiosLines
+
+    warning = (dmi_text.ASCII_WARNING if is_text else "") + dmi_text.WARNING
+    return SmbiosLines(settings, dimm_names(settings, settings.cpu or cpus.GENERIC).smbios, warning)
+
+
+def _printer(
+    form: Form, forced: cpus.CpuType | None, smbios_lines: Callable[[Event], str] | None
+) -> Callable[[Assembled], str]:
     if form is Form.RAW:
         return lambda item: render.raw_text(item.record)
     if form is Form.JSON:
@@ -146,11 +167,14 @@ def _printer(form: Form, forced: cpus.CpuType | None) -> Callable[[Assembled], s
             # Neither the kernel's decoding for AMD nor rasdaemon shows it.
             has_tsc=not (item.incomplete or item.cpu_name),
         )
-    return lambda item: _item_text(item, forced or _cpu_of(item))
+    return lambda item: _item_text(item, forced or _cpu_of(item), smbios_lines)
 
 
-def _item_text(item: Assembled, cpu: cpus.CpuType) -> str:
-    text = render.event_text(decode(item.record, cpu))
+def _item_text(item: Assembled, cpu: cpus.CpuType, smbios_lines: Callable[[Event], str] | None) -> str:
+    event = decode(item.record, cpu)
+    text = render.event_text(event)
+    if smbios_lines is not None:
+        text += smbios_lines(event)
     if item.symbol:
         text += f"RIP: {item.symbol}\n"
     return text + "(Fields were incomplete)\n" if item.incomplete else text
@@ -160,12 +184,13 @@ def print_records(settings: Settings, source: Source, cpu: CpuOf, text: Text) ->
     """Print every record the source holds now; the exit status."""
     form = layout(source.record_length)
     left = settings.num_errors or -1
+    smbios_lines = _smbios_lines(settings, is_text=False)
     try:
         for number, data in enumerate(source.read_all()):
             record = form.parse(data)
             if not record.time:
                 record = record._replace(time=int(time.time()))
-            text.write(_text(settings, record, cpu, number))
+            text.write(_text(settings, record, cpu, number, smbios_lines))
             left -= 1
             if left == 0:
                 break
@@ -180,7 +205,13 @@ def print_records(settings: Settings, source: Source, cpu: CpuOf, text: Text) ->
     return 1 if damaged else 0
 
 
-def _text(settings: Settings, record: MceRecord, cpu: CpuOf, number: int) -> str:
+def _text(
+    settings: Settings,
+    record: MceRecord,
+    cpu: CpuOf,
+    number: int,
+    smbios_lines: Callable[[Event], str] | None,
+) -> str:
     if settings.raw:
         return render.raw_text(record)
     if settings.json:
@@ -192,4 +223,5 @@ def _text(settings: Settings, record: MceRecord, cpu: CpuOf, number: int) -> str
         return ""
     if settings.filter and is_known_bogus(record, event.cpu_type):
         return ""
-    return render.event_text(event, number)
+    text = render.event_text(event, number)
+    return text if smbios_lines is None else text + smbios_lines(event)

@@ -7,6 +7,7 @@ triggers) is behind the Reporter and the batches, which never wait.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -15,14 +16,13 @@ from mcelogd import message_ids
 from mcelogd.decode import is_known_bogus
 from mcelogd.decode.cache import CachedDecoder
 from mcelogd.event import Event, Finding, Kind, Severity
-from mcelogd.record import pack
+from mcelogd.record import RecordLengthError, layout, pack
 from mcelogd.store.rows import Batch, StoredEvent, memory_row, page_row, stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mcelogd.account.memory import Crossing, MemoryTable
-    from mcelogd.account.pages import PageCrossing, PageTable
+    from mcelogd.account.books import AnyCrossing, Books
     from mcelogd.cpu import CpuType
     from mcelogd.record import Layout, MceRecord
     from mcelogd.store.rows import Position
@@ -35,15 +35,26 @@ UNDECODED = Finding(
 )
 
 
-class Reporter(Protocol):
+class About(NamedTuple):
+    """What is known of an event besides itself.
+
+    `number` is its place among those handled in one go, `errors` how many its
+    DIMM has had; a duplicate was counted before, as another record.
+    """
+
+    event_id: int
+    number: int
+    errors: int | None
+    is_duplicate: bool = False
+
+
+class Listener(Protocol):
     """Who is told what happened. Nothing here may wait or raise."""
 
-    def event(self, event: Event, event_id: int, number: int, count: int | None) -> None:
-        """An event; `number` is its place among those handled in one go, `count` its DIMM's errors."""
+    def event(self, event: Event, about: About) -> None: ...
 
-    def memory_threshold(self, crossing: Crossing) -> None: ...
-
-    def page_threshold(self, crossing: PageCrossing) -> None: ...
+    def crossed(self, crossing: AnyCrossing, event: Event) -> None:
+        """What the event crossed, or what is thought of a DIMM since."""
 
 
 class Totals(NamedTuple):
@@ -92,22 +103,24 @@ class Pipeline:
         self,
         *,
         cpu: CpuChoice,
-        memory: MemoryTable,
-        pages: PageTable | None,
-        reporter: Reporter,
+        books: Books,
+        reporter: Listener,
+        actions: Listener,
         summarize: Callable[[Event], str],
+        located: Callable[[Event], Event] = lambda event: event,
         clock: Callable[[], float],
         log_memory_errors: bool = True,
         log_known_bogus: bool = False,
     ) -> None:
         self.cpu = cpu
-        self.memory = memory
-        self.pages = pages
+        self.books = books
         self.totals = Totals()
         self.next_id = 1
         self._decoder = CachedDecoder()
         self._reporter = reporter
+        self._actions = actions
         self._summarize = summarize
+        self._located = located
         self._clock = clock
         self._log_memory_errors = log_memory_errors
         self._log_known_bogus = log_known_bogus
@@ -124,19 +137,24 @@ class Pipeline:
         if not record.time:
             record = record._replace(time=now)
         event = self._decode(record)
-        memory_crossings = self.memory.account(event, now)
-        page_crossings = self.pages.account(event, now) if self.pages is not None else []
-        self._count(event)
-        summary = self._summarize(event)
-        event_id = self._keep(event, data, summary)
-        if told:
-            return
-        if self._is_logged(event):
-            self._reporter.event(event, event_id, number, self.memory.total(event))
-        for crossing in memory_crossings:
-            self._reporter.memory_threshold(crossing)
-        for page_crossing in page_crossings:
-            self._reporter.page_threshold(page_crossing)
+        counted = self.books.account(event, now)
+        self._count(event, is_duplicate=counted.is_duplicate)
+        event_id = self._keep(event, data, self._summarize(event))
+        about = About(event_id, number, self.books.memory.total(event), counted.is_duplicate)
+        if not told:
+            if self._is_logged(event):
+                self._reporter.event(event, about)
+            for crossing in counted.crossings:
+                self._reporter.crossed(crossing, event)
+        # What was reported was perhaps not acted upon yet; done twice is better than not done.
+        self._actions.event(event, about)
+        for crossing in counted.crossings:
+            self._actions.crossed(crossing, event)
+
+    def remember(self, data: bytes) -> None:
+        """A record that an earlier run took."""
+        with contextlib.suppress(RecordLengthError):
+            self.books.remember(self._decode(layout(len(data)).parse(data)))
 
     def lose(self, records: int) -> None:
         """Count records the source lost."""
@@ -145,19 +163,19 @@ class Pipeline:
     def take_batch(self, position: Position | None, state: dict[str, str] | None = None) -> Batch:
         """What the store is to commit: all since the last call, and how far the spool is folded."""
         events, self._rows = self._rows, []
-        changed, dropped = self.pages.take_changed() if self.pages is not None else ([], [])
-        pages = [page_row(page, self._next_use()) for page in changed]
+        changed = self.books.take_changed()
         return Batch(
             events=events,
-            memory=[memory_row(row) for row in self.memory.take_changed()],
-            pages=pages,
-            dropped_frames=[address >> 12 for address in dropped],
+            memory=[memory_row(row) for row in changed.memory],
+            pages=[page_row(page, self._next_use()) for page in changed.pages],
+            dropped_frames=[address >> 12 for address in changed.dropped_pages],
             state={
                 "totals": " ".join(map(str, self.totals)),
                 "page_use": str(self._page_use),
                 **(state or {}),
             },
             position=position,
+            objects=changed.objects,
         )
 
     def restore_totals(self, totals: str, page_use: str) -> None:
@@ -175,7 +193,7 @@ class Pipeline:
 
     def _decode(self, record: MceRecord) -> Event:
         try:
-            return self._decoder.decode(record, self.cpu.of(record))
+            return self._located(self._decoder.decode(record, self.cpu.of(record)))
         except Exception:
             # Decoding is defined for every record. Should a mistake in a table prove that wrong,
             # the record is counted, told and kept all the same.
@@ -190,9 +208,9 @@ class Pipeline:
             )
             return Event(record, cpus.GENERIC, UNDECODED)
 
-    def _count(self, event: Event) -> None:
+    def _count(self, event: Event, *, is_duplicate: bool) -> None:
         totals = self.totals
-        is_error = event.kind is not Kind.THERMAL
+        is_error = event.kind is not Kind.THERMAL and not is_duplicate
         is_corrected = event.severity.is_corrected
         self.totals = Totals(
             records_read=totals.records_read + 1,

@@ -113,12 +113,14 @@ def fields(
     event_id: int | None = None,
     count: int | None = None,
     labels: Labels = (),
+    marks: Sequence[str] = (),
 ) -> dict[str, str | list[str]]:
     """The fields of the event's entry; one that is not known is absent.
 
     `event_id` is the event's number in the store; `count` how many errors of
     its severity its place has had, this one included; `labels` the DIMMs'
-    names, one for each of the finding's locations, None where there is none.
+    names, one for each of the finding's locations, None where there is none;
+    `marks` adds to those that the record itself has.
     The value of a field that the entry has several times is a list.
     """
     labels = _clean(labels)
@@ -128,7 +130,7 @@ def fields(
         "PRIORITY": str(PRIORITIES[event.severity]),
         "MCE_EVENT_ID": _decimal(event_id),
         "MCE_COUNT": _decimal(count),
-        "MCE_MARKS": " ".join(marks_of(event.record, event.cpu_type)),
+        "MCE_MARKS": " ".join((*marks_of(event.record, event.cpu_type), *marks)),
         **_meaning(event),
         **_registers(event.record),
         **_identity(event),
@@ -151,6 +153,19 @@ def summary(event: Event, labels: Labels = ()) -> str:
     bank = decode.bank_name(record.bank, event.cpu_type)
     reporter = f" bank {record.bank}" if record.bank < FIRST_SOFTWARE_BANK else f", {bank}"
     return f"{subject}: {_detail(event.finding)}{yellow} (CPU {record.cpu}{reporter})"
+
+
+def worn_cache(event: Event) -> str:
+    """What is logged when the CPU says that a cache has too many corrected errors."""
+    record, unit = event.record, event.finding.cache
+    if unit is None:
+        return ""
+    socket = "" if record.socketid is None else f" on socket {record.socketid}"
+    return (
+        f"CPU {record.cpu}{socket} has large number of corrected cache errors in"
+        f" {unit.level_name} {unit.type_name}\n"
+        "It works correctly now; errors that cannot be corrected may follow\n"
+    )
 
 
 def page_of(event: Event) -> int | None:

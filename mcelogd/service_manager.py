@@ -23,6 +23,11 @@ class ServiceManager:
         self._pid = pid
 
     @property
+    def is_there(self) -> bool:
+        """Whether a service manager started us."""
+        return self._enabled
+
+    @property
     def watchdog_interval(self) -> float | None:
         """Seconds between two signs of life: half of what the service manager waits. None: it does not."""
         microseconds = self._environment.get("WATCHDOG_USEC", "")

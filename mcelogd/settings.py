@@ -318,7 +318,7 @@ class Settings(Options):
     mem_ce_error_threshold = _threshold("socket", "mem-ce-error-threshold", "corrected memory errors")
     mem_ce_error_trigger = _trigger("socket", "mem-ce-error-trigger", "at mem-ce-error-threshold")
     mem_ce_error_log = _log("socket", "mem-ce-error-log")
-    bus_trigger = _trigger("socket", "bus-uc-threshold-trigger", "at an uncorrected bus error")
+    bus_trigger = _trigger("socket", "bus-uc-threshold-trigger", "at a bus error")
     iomca_trigger = _trigger("socket", "iomca-threshold-trigger", "at an I/O error")
     unknown_trigger = _trigger("socket", "unknown-threshold-trigger", "at an error of no other class")
 
@@ -361,17 +361,30 @@ class Settings(Options):
         "page", "row-ce-threshold", parse_rate, Rate(3, 86400, "h"), "Corrected errors of a row", ours=True
     )
     offline_max_per_day = Setting(
-        "page", "memory-offline-max-per-day", integer(0), 32, "Most pages off-lined in a day", ours=True
+        "page",
+        "memory-offline-max-per-day",
+        integer(0),
+        32,
+        "Most pages off-lined in a day; 0: any number",
+        ours=True,
     )
     offline_max = Setting(
-        "page", "memory-offline-max", integer(0), 512, "Most pages off-lined in all", ours=True
+        "page", "memory-offline-max", integer(0), 512, "Most pages off-lined in all; 0: any number", ours=True
     )
     offline_max_share = Setting(
         "page",
         "memory-offline-max-share",
         parse_share,
         0.001,
-        "Most of the memory off-lined in all",
+        "Most of the memory off-lined in all; 0%: any",
+        ours=True,
+    )
+    offline_huge_pages = Setting(
+        "page",
+        "memory-offline-huge-pages",
+        parse_bool,
+        False,
+        "Off-line pages of hugetlbfs, each at the cost of a huge page",
         ours=True,
     )
     offline_again = Setting(
@@ -407,6 +420,12 @@ class Settings(Options):
         Command("is-cpu-supported", "Exit with 0 if this CPU's errors can be decoded, else 1"),
         Command("version", "Print the version"),
         Command("help", "Print this"),
+        Command("history", "Show what DIMMs that were replaced had counted", ours=True),
+        Command(
+            "replaced", "Tell the daemon that the DIMM SOCKET/CHANNEL/DIMM is another one now", ours=True
+        ),
+        Command("acquit", "Tell it that the DIMM SOCKET/CHANNEL/DIMM is sound", ours=True),
+        Command("imc-log", "Switch on what --no-imc-log leaves alone; mcelog.service runs it", ours=True),
         Command("check-config", "Check the settings, print those in effect", ours=True),
     )
 

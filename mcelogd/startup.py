@@ -45,7 +45,8 @@ def run_daemon(settings: Settings, device: str) -> int:
     source = _open_source(settings, device)
     if isinstance(source, int):
         return source
-    from mcelogd.daemon import Daemon, StartError
+    from mcelogd.daemon import Daemon
+    from mcelogd.state import StartError
 
     in_background = not settings.foreground
     launcher = _Launcher() if in_background else None

@@ -75,6 +75,10 @@ class Books:
             crossings += [*found.verdicts, *found.rows]
         return Counted(False, tuple(crossings))
 
+    def remember(self, event: Event) -> None:
+        """An event that was counted by an earlier run: a copy of it that comes now is one."""
+        self._duplicates.is_duplicate(event)
+
     def dimm_at(self, event: Event, location: Location, now: int) -> MemoryErrors | None:
         """The row of the DIMM at one of the event's locations."""
         socketid = event.record.socketid

@@ -57,6 +57,10 @@ class Counter:
         self.bucket = bucket
         self.total = total
 
+    def copy(self) -> Counter:
+        bucket = self.bucket
+        return Counter(Bucket(bucket.stamp, bucket.count, bucket.excess), self.total)
+
 
 class MemoryErrors:
     """The two counters of one MemoryKey."""
@@ -70,9 +74,16 @@ class MemoryErrors:
         self.label: str | None = None
         self.label_location: str | None = None
 
+    def copy(self) -> MemoryErrors:
+        """The counters as they are now."""
+        copied = MemoryErrors(self.key, 0)
+        copied.corrected, copied.uncorrected = self.corrected.copy(), self.uncorrected.copy()
+        copied.label, copied.label_location = self.label, self.label_location
+        return copied
+
 
 class Crossing(NamedTuple):
-    """A threshold that was crossed: whose, which counter, and the rate it has."""
+    """A threshold that was crossed: whose counters, as they were then, which of them, and its rate."""
 
     errors: MemoryErrors
     counter: Counter
@@ -209,7 +220,9 @@ class MemoryTable:
         rate = rates.corrected if is_corrected else rates.uncorrected
         if not counter.bucket.add(rate, errors, event.record.time, clock=now):
             return []
-        return [Crossing(row, counter, rate, is_corrected, event.record.time)]
+        then = row.copy()
+        crossed = then.corrected if is_corrected else then.uncorrected
+        return [Crossing(then, crossed, rate, is_corrected, event.record.time)]
 
 
 def memory_key(socket: int, location: Location) -> MemoryKey:

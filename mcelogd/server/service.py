@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mcelogd.server import sockets
 from mcelogd.server.access import Access, Peer, peer_of
+from mcelogd.server.commands import DENIED
 from mcelogd.server.connection import Connection, Limits, Refused
 
 if TYPE_CHECKING:
@@ -34,12 +35,12 @@ LOG_PAUSE = 60.0
 ROOT_ONLY = Access()
 LIMITS = Limits()
 
-DENIED = "permission denied\n"
 BUSY = "mcelog server too busy\n"
 
 
 class LegacyServer:
-    """The server of the legacy socket. `answer` gives the reply to one command line.
+    """The server of the legacy socket. `answer` gives the reply to one command line
+    of a user.
 
     bind() or adopt() starts it, in a running event loop. `access` may be
     replaced at any time and holds for those who connect from then on.
@@ -47,7 +48,7 @@ class LegacyServer:
 
     def __init__(
         self,
-        answer: Callable[[str], bytes],
+        answer: Callable[[str, int], bytes],
         access: Access = ROOT_ONLY,
         limits: Limits = LIMITS,
     ) -> None:
@@ -140,10 +141,10 @@ class LegacyServer:
         max(idle, key=lambda client: (held[client.peer.uid], -client.last_used)).close()
         return True
 
-    def _reply(self, _client: Connection, line: str) -> bytes:
-        if sum(client.pending for client in self._clients) > self._limits.pending_bytes:
+    def _reply(self, client: Connection, line: str) -> bytes:
+        if sum(other.pending for other in self._clients) > self._limits.pending_bytes:
             raise Refused(BUSY)
-        return self._answer(line)
+        return self._answer(line, client.peer.uid)
 
     def _deny(self, client: Connection, _line: str) -> bytes:
         self._warn_denied(client.peer)

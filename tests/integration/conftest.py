@@ -32,12 +32,14 @@ socket-path = {directory}/client
 [dimm]
 ce-error-threshold = 10 / 24h
 uc-error-threshold = 1 / 24h
+ce-error-log = yes
 [socket]
 mem-ce-error-threshold = 100 / 24h
 mem-uc-error-threshold = 100 / 24h
 [page]
 memory-ce-threshold = 2 / 24h
 memory-ce-action = account
+memory-ce-log = yes
 """
 
 

@@ -68,6 +68,12 @@ class Canned:
     def dump_page_errors(self) -> str:
         return self.pages
 
+    def dump_history(self) -> str:
+        return ""
+
+    def change(self, command: str, place: str, uid: int, /) -> str:
+        return f"{command} {place} by {uid}\n"
+
     def _row(self, dimm: int | None, bios: bool) -> str:
         names = f'DMI_NAME "DIMM_A{dimm}" DMI_LOCATION "Node0_Bank{dimm}"\n'
         return ROW.format(
@@ -90,7 +96,7 @@ class Server:
         content: Canned | None = None,
         access: Access | None = None,
         limits: Limits | None = None,
-        answer: Callable[[str], bytes] | None = None,
+        answer: Callable[[str, int], bytes] | None = None,
         adopt: socket.socket | None = None,
         ping_timeout: float = 5.0,
     ) -> None:
@@ -98,7 +104,7 @@ class Server:
         self.problems: list[str] = []
         self.longest_turn = 0.0
         self._content = content or Canned()
-        self._answer = answer or (lambda line: respond(self._content, line))
+        self._answer = answer or (lambda line, uid: respond(self._content, line, uid))
         self._access = access or Access(uid=os.getuid())
         self._limits = limits or Limits()
         self._adopt = adopt

@@ -57,7 +57,7 @@ def test_thresholds_are_told(scratch: Scratch) -> None:
     scratch.wait_stored(10)
     scratch.stop()
     log = scratch.log.read_text()
-    assert "Corrected DIMM memory error count exceeded threshold: 10 in 24h\n" in log
+    assert "corrected DIMM memory error count exceeded threshold: 10 in 24h\n" in log
     assert "Location SOCKET:0 CHANNEL:0 DIMM:? []\n" in log
     assert "Corrected memory errors on page 7000 exceed threshold 2 in 24h\n" in log
 

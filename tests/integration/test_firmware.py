@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcelogd import cpu as cpus
-from mcelogd import firmware, smbios
+from mcelogd import firmware
 from mcelogd.account.memory import MemoryKey
-from mcelogd.dimm_labels import Labels
-from mcelogd.edac import EdacDimm
+from mcelogd.dimms import smbios
+from mcelogd.dimms.edac import EdacDimm
+from mcelogd.dimms.labels import Labels
 from mcelogd.firmware import FirmwareError, dimm_names, read_edac, read_labels, read_smbios
 from mcelogd.settings import Settings
 

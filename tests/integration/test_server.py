@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcelogd.server import Access, Limits, Peer, respond
+from mcelogd.server.commands import CHANGES
 
 from .legacy import (
     PAGES,
@@ -63,6 +64,12 @@ class Spy:
     def dump_page_errors(self) -> str:
         return "pages\n"
 
+    def dump_history(self) -> str:
+        return "history\n"
+
+    def change(self, command: str, place: str, uid: int, /) -> str:
+        return f"{command} {place} by {uid}\n"
+
 
 @pytest.mark.parametrize(
     ("line", "reply"),
@@ -71,6 +78,9 @@ class Spy:
         ("  ping \r", "pong\n"),
         ("pings", "Unknown command\n"),
         ("pages", "pages\ndone\n"),
+        ("history", "history\ndone\n"),
+        ("replaced 0/1/0", "replaced 0/1/0 by 0\ndone\n"),
+        ("acquit ", "acquit  by 0\ndone\n"),
         ("pages of a book", "pages\ndone\n"),
         ("dump", "all=False bios=False\ndone\n"),
         ("dump all", "all=True bios=False\ndone\n"),
@@ -86,17 +96,22 @@ class Spy:
     ],
 )
 def test_respond(line: str, reply: str) -> None:
-    assert respond(Spy(), line) == reply.encode()
+    assert respond(Spy(), line, 0) == reply.encode()
+
+
+@pytest.mark.parametrize("command", CHANGES)
+def test_only_root_may_change_what_is_counted(command: str) -> None:
+    assert respond(Spy(), f"{command} 0/0/0", 1000) == b"permission denied\n"
 
 
 @given(st.text())
 def test_any_line_gets_whole_lines(line: str) -> None:
-    reply = respond(Spy(), line)
+    reply = respond(Spy(), line, 0)
     assert reply.endswith(b"\n") or not line.strip()
 
 
 def test_names_that_are_no_utf8_do_not_stop_the_reply() -> None:
-    assert respond(Canned(pages="\udcff\n"), "pages") == b"?\ndone\n"
+    assert respond(Canned(pages="\udcff\n"), "pages", 0) == b"?\ndone\n"
 
 
 # --- Lines on the wire ---------------------------------------------------------------------
@@ -150,10 +165,10 @@ def test_a_line_of_just_the_longest_length_is_read(path: Path) -> None:
 
 
 def test_a_defect_in_the_text_disconnects_that_client_only(path: Path) -> None:
-    def answer(line: str) -> bytes:
+    def answer(line: str, uid: int) -> bytes:
         if line == "dump":
             raise ZeroDivisionError
-        return respond(Canned(), line)
+        return respond(Canned(), line, uid)
 
     with Server(path, answer=answer) as server:
         assert request(path, b"dump\n") == b""
@@ -413,7 +428,7 @@ from mcelogd.server import respond
 logging.basicConfig(format="%(message)s", level="WARNING")
 async def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
-    server = LegacyServer(lambda line: respond(Canned(), line), Access(uid=None, any_user=True))
+    server = LegacyServer(lambda line, uid: respond(Canned(), line, uid), Access(uid=None, any_user=True))
     await server.bind(sys.argv[1])
     print(flush=True)
     await asyncio.to_thread(sys.stdin.read)

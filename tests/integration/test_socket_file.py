@@ -133,10 +133,10 @@ RACER = """
 import asyncio, sys, time
 from mcelogd.server import LegacyServer, ServerRunning
 async def main():
-    server = LegacyServer(lambda line: b"pong\\n")
+    server = LegacyServer(lambda line, uid: b"pong\\n")
     time.sleep(max(0, float(sys.argv[2]) - time.time()))
     try:
-        await server.bind(sys.argv[1])
+        await server.bind(sys.argv[1], 128, 20.0)
     except ServerRunning:
         print("lost", flush=True)
         return

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcelogd import __version__
+from mcelogd.triggers import ROWS as TRIGGERS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,6 +77,8 @@ def test_everything_goes_to_its_place(packaged: Path) -> None:
         "/usr/lib/systemd/catalog/mcelog.catalog",
         "/etc/logrotate.d/mcelog",
         "/etc/mcelog/mcelog.conf",
+        "/etc/mcelog/dimm-labels.conf",
+        *(f"/etc/mcelog/{row.script}" for row in TRIGGERS if row.script),
     }
     found = {f"/{path.relative_to(packaged)}" for path in packaged.rglob("*") if path.is_file()}
     assert expected - found == set()

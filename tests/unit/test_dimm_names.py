@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from mcelogd import cpu as cpus
 from mcelogd.account.memory import ANY, MemoryKey
 from mcelogd.decode import decode
-from mcelogd.dimm_labels import LONGEST_LABEL, Labels, parse_labels
-from mcelogd.dimm_names import DimmName, DimmNames, Source, serial_numbers
-from mcelogd.dmi_check import problems
-from mcelogd.edac import EdacDimm
-from mcelogd.edac import labels as edac_labels
-from mcelogd.locators import CHANNELS, Slot, places, slot_of
+from mcelogd.dimms.check import problems
+from mcelogd.dimms.edac import EdacDimm
+from mcelogd.dimms.edac import labels as edac_labels
+from mcelogd.dimms.labels import LONGEST_LABEL, Labels, parse_labels
+from mcelogd.dimms.locators import CHANNELS, Slot, places, slot_of
+from mcelogd.dimms.names import DimmName, DimmNames, Source, serial_numbers
+from mcelogd.dimms.smbios import AddressRange, MemoryDevice, Smbios
 from mcelogd.record import MceRecord
-from mcelogd.smbios import AddressRange, MemoryDevice, Smbios
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

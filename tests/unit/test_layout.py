@@ -19,13 +19,14 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "mcelogd"
 
 PURE = ("account", "ascii", "bulk", "cpu", "decode", "event", "jsontext", "marks", "message_ids", "rate")
-PURE += ("record", "render", "report", "store.rows")
+PURE += ("act.caps", "dimms", "record", "render", "report", "store.rows", "trigger_variables", "triggers")
 """No side effects: what they do depends on their arguments alone."""
 
 SETTINGS = ("config", "options", "settings", "values")
 """mcelog.conf and the command line, typed; that file, users and the working directory is all they ask for."""
 
-WIRING = ("__main__", "cli", "ctl", "daemon", "intake", "oneshot", "startup")
+WIRING = ("__main__", "administration", "assembly", "cli", "ctl", "daemon", "intake", "oneshot")
+WIRING += ("startup", "state", "takeover")
 """What puts the parts together. All others know the above and their own package only."""
 
 IMPURE = """

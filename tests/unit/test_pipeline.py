@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcelogd import cpu
-from mcelogd.account.memory import MemoryTable, Rates
-from mcelogd.account.pages import PageTable
+from mcelogd.account.books import Books
+from mcelogd.account.memory import Crossing, MemoryTable, Rates
+from mcelogd.account.pages import PageCrossing, PageTable
 from mcelogd.decode.cache import CachedDecoder
-from mcelogd.pipeline import CpuChoice, Pipeline, Totals
+from mcelogd.pipeline import About, CpuChoice, Pipeline, Totals
 from mcelogd.rate import NEVER, parse_rate
 from mcelogd.record import LENGTH, MceRecord, layout, pack
 
 if TYPE_CHECKING:
-    from mcelogd.account.memory import Crossing
-    from mcelogd.account.pages import PageCrossing
+    from mcelogd.account.books import AnyCrossing
     from mcelogd.event import Event
 
 NOW = 1_795_000_000
@@ -34,24 +34,31 @@ class Listener:
         self.heard: list[str] = []
         self.events: list[Event] = []
 
-    def event(self, event: Event, event_id: int, number: int, count: int | None) -> None:
+    def event(self, event: Event, about: About) -> None:
         self.events.append(event)
-        self.heard.append(f"event {event_id} {number} of {count}")
+        duplicate = " again" if about.is_duplicate else ""
+        self.heard.append(f"event {about.event_id} {about.number} of {about.errors}{duplicate}")
 
-    def memory_threshold(self, crossing: Crossing) -> None:
-        self.heard.append(f"memory {crossing.errors.key.channel}")
+    def crossed(self, crossing: AnyCrossing, event: Event) -> None:
+        del event
+        if isinstance(crossing, Crossing):
+            self.heard.append(f"memory {crossing.errors.key.channel}")
+        elif isinstance(crossing, PageCrossing):
+            self.heard.append(f"page {crossing.page.address:x}")
 
-    def page_threshold(self, crossing: PageCrossing) -> None:
-        self.heard.append(f"page {crossing.page.address:x}")
 
-
-def pipeline(listener: Listener, *, log_memory_errors: bool = True) -> Pipeline:
+def pipeline(
+    listener: Listener, *, actions: Listener | None = None, log_memory_errors: bool = True
+) -> Pipeline:
     rates = Rates(parse_rate("2 / 24h"), NEVER)
     return Pipeline(
         cpu=CpuChoice(None, cpu.GENERIC),
-        memory=MemoryTable(rates, rates, track_dimms=None, track_sockets=None),
-        pages=PageTable(parse_rate("2 / 24h"), 10),
+        books=Books(
+            MemoryTable(rates, rates, track_dimms=None, track_sockets=None),
+            pages=PageTable(parse_rate("2 / 24h"), 10),
+        ),
         reporter=listener,
+        actions=actions or Listener(),
         summarize=lambda event: event.finding.what,
         clock=lambda: float(NOW),
         log_memory_errors=log_memory_errors,
@@ -68,6 +75,30 @@ def test_an_event_is_told_before_what_it_crossed() -> None:
     for _ in range(2):
         take(pipe, READ_ERROR)
     assert listener.heard == ["event 1 0 of 1", "event 2 0 of 2", "memory 0", "memory -1", "page 5000"]
+
+
+def test_what_is_done_comes_after_what_is_told() -> None:
+    both = Listener()
+    take(pipeline(both, actions=both), READ_ERROR)
+    assert both.heard == ["event 1 0 of 1", "event 1 0 of 1"]
+
+
+def test_a_copy_of_firmware_is_told_and_kept_but_not_counted() -> None:
+    listener = Listener()
+    pipe = pipeline(listener)
+    take(pipe, READ_ERROR)
+    take(pipe, READ_ERROR._replace(bank=255, status=READ_ERROR.status & ~(0x7FFF << 38)))
+    assert listener.heard == ["event 1 0 of 1", "event 2 0 of 1 again"]
+    assert (pipe.totals.records_read, pipe.totals.corrected_errors) == (2, 1)
+    assert len(pipe.take_batch(None).events) == 2
+
+
+def test_a_copy_of_what_an_earlier_run_took_is_not_counted() -> None:
+    listener = Listener()
+    pipe = pipeline(listener)
+    pipe.remember(pack(READ_ERROR))
+    take(pipe, READ_ERROR._replace(bank=255, status=READ_ERROR.status & ~(0x7FFF << 38)))
+    assert listener.heard == ["event 1 0 of None again"]
 
 
 def test_a_batch_holds_everything_since_the_last() -> None:
@@ -89,13 +120,15 @@ def test_a_batch_holds_everything_since_the_last() -> None:
 
 
 def test_what_was_told_is_counted_and_kept_but_not_told_again() -> None:
-    listener = Listener()
-    pipe = pipeline(listener)
+    listener, actions = Listener(), Listener()
+    pipe = pipeline(listener, actions=actions)
     for _ in range(2):
         pipe.take(layout(LENGTH), pack(READ_ERROR), told=True)
     assert listener.heard == []
+    # Whether it was acted upon before the crash nobody knows.
+    assert actions.heard[-3:] == ["memory 0", "memory -1", "page 5000"]
     assert len(pipe.take_batch(None).events) == 2
-    assert [row.corrected.total for row in pipe.memory] == [2, 2]
+    assert [row.corrected.total for row in pipe.books.memory] == [2, 2]
 
 
 def test_memory_errors_can_be_counted_without_being_told() -> None:

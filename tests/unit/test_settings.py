@@ -143,7 +143,8 @@ def test_usage_names_everything_ours_apart() -> None:
     shown = set(re.findall(r"^--([a-z0-9-]+)", theirs, re.MULTILINE))
     assert shown == {*V208_FLAGS.split(), *V208_WITH_ARGUMENT.split(), *V208_COMMANDS.split()} - hidden
     shown = set(re.findall(r"^--([a-z0-9-]+)", ours, re.MULTILINE))
-    assert shown == {row.name for row in Settings.rows if row.ours and row.cli} | {"check-config"}
+    commands = {command.name for command in Settings.commands if command.ours}
+    assert shown == {row.name for row in Settings.rows if row.ours and row.cli} | commands
     assert "--version           Print the version\n" in theirs
     valid = f"Valid CPUs: {' '.join(cpu.names(new=False))}\nand: {' '.join(cpu.names(new=True))}\n"
     assert ours.endswith("\n\n" + valid)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcelogd import smbios
-from mcelogd.dmi_check import sanity
-from mcelogd.dmi_text import address_text, tables_text
-from mcelogd.smbios_entry import EntryPoint, parse_entry
+from mcelogd.dimms import smbios
+from mcelogd.dimms.check import sanity
+from mcelogd.dimms.smbios_entry import EntryPoint, parse_entry
+from mcelogd.dimms.text import address_text, tables_text
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures/smbios"
 MIB = 1 << 20

@@ -103,7 +103,7 @@ def dimm_of_rank(rank: int) -> int | None:
     """The DIMM of a channel that a failing rank is on; None for a rank no DIMM has.
 
     Ranks 6 and 7 are the third DIMM's where the channel has one. No register
-    says whether it does: dimm_names.py knows what is plugged in.
+    says whether it does: dimms/names.py knows what is plugged in.
     """
     return None if rank >= 8 else rank // 4
 

@@ -7,11 +7,11 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from mcelogd.dimm_names import serial_numbers
+from mcelogd.dimms.names import serial_numbers
 
 if TYPE_CHECKING:
-    from mcelogd.dimm_names import DimmNames
-    from mcelogd.smbios import Smbios
+    from mcelogd.dimms.names import DimmNames
+    from mcelogd.dimms.smbios import Smbios
 
 
 class Verdict(NamedTuple):

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mcelogd import smbios as tables
-from mcelogd.dmi_check import sanity
+from mcelogd.dimms import smbios as tables
+from mcelogd.dimms.check import sanity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mcelogd.smbios import MemoryDevice, Smbios, Structure
+    from mcelogd.dimms.smbios import MemoryDevice, Smbios, Structure
 
 WARNING = "WARNING: what SMBIOS says of DIMMs is often wrong. Check before you replace one.\n"
 """Shown once, before the first DIMM."""

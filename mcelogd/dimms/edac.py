@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mcelogd.account.memory import MemoryKey
 from mcelogd.cpu import Vendor
-from mcelogd.locators import channels_of
+from mcelogd.dimms.locators import channels_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,17 +13,17 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from mcelogd import edac, locators
 from mcelogd.account.memory import ANY, MemoryKey
-from mcelogd.dimm_labels import Labels
+from mcelogd.dimms import edac, locators
+from mcelogd.dimms.labels import Labels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from mcelogd.cpu import CpuType
-    from mcelogd.edac import EdacDimm
+    from mcelogd.dimms.edac import EdacDimm
+    from mcelogd.dimms.smbios import MemoryDevice, Smbios
     from mcelogd.event import Event
-    from mcelogd.smbios import MemoryDevice, Smbios
 
 
 RANKS_ONLY = ("sandybridge-ep", "ivybridge-ep")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from mcelogd.cpu import CpuType
-    from mcelogd.smbios import MemoryDevice
+    from mcelogd.dimms.smbios import MemoryDevice
 
 
 class Slot(NamedTuple):

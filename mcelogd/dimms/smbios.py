@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mcelogd.smbios_entry import parse_entry
+from mcelogd.dimms.smbios_entry import parse_entry
 
 MEMORY_ARRAY = 16
 MEMORY_DEVICE = 17

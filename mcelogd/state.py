@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The directory of what survives a restart: one daemon's at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from mcelogd import message_ids
+from mcelogd.store.database import NOTHING, StoreError, open_or_replace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mcelogd.store.database import Saved, Store
+
+log = logging.getLogger(__name__)
+
+DATABASE = "mcelog.db"
+
+
+class StartError(Exception):
+    """The daemon cannot start; the message names cause and remedy."""
+
+
+class StateDirectory:
+    """The directory that state is kept in, locked for this process; or none, and then why is logged."""
+
+    def __init__(self, path: Path) -> None:
+        """Make and lock the directory. StartError if another daemon has it."""
+        self.path: Path | None = path
+        self._lock: int | None = None
+        try:
+            path.mkdir(mode=0o750, parents=True, exist_ok=True)
+            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            log.error(
+                "no state in %s: %s; counters and records do not survive a restart", path, error.strerror
+            )
+            self.path = None
+            return
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise StartError(f"another mcelog uses {path}; stop it, or give another state-dir") from error
+
+    def open_store(self) -> tuple[Store | None, Saved]:
+        """The database and what it holds; None, and why is logged, if there can be none."""
+        if self.path is None:
+            return None, NOTHING
+        try:
+            store, saved, problem = open_or_replace(self.path / DATABASE)
+        except StoreError as error:
+            log.error(
+                "working without a store until the next start: %s",
+                error,
+                extra=store_failed(self.path, error),
+            )
+            return None, NOTHING
+        if problem:
+            log.error("%s", problem, extra=store_failed(self.path, problem))
+        return store, saved
+
+    def files(self) -> list[Path]:
+        """The directory and what is in it."""
+        return [] if self.path is None else [self.path, *self.path.iterdir()]
+
+    def close(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+
+
+def store_failed(directory: Path | None, problem: object) -> dict[str, str]:
+    """Fields of the journal entry about a store that fails."""
+    return {
+        "MESSAGE_ID": message_ids.STORE_FAILED,
+        "MCE_STORE": str(directory and directory / DATABASE),
+        "MCE_ERROR": str(problem),
+    }
