@@ -22,6 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from mcelogd import cpu
+from mcelogd.account.books import Books
 from mcelogd.account.memory import MemoryTable, Rates
 from mcelogd.pipeline import CpuChoice, Pipeline
 from mcelogd.rate import NEVER
@@ -34,11 +35,11 @@ ROUNDS = 50
 
 
 class Silent:
-    """A reporter that tells nobody."""
+    """Tells nobody, does nothing."""
 
     def event(self, *_: object) -> None: ...
-    def memory_threshold(self, *_: object) -> None: ...
-    def page_threshold(self, *_: object) -> None: ...
+
+    def crossed(self, *_: object) -> None: ...
 
 
 def main() -> None:
@@ -57,9 +58,9 @@ def measure(directory: Path, burst: int) -> list[float]:
     rates = Rates(NEVER, NEVER)
     pipeline = Pipeline(
         cpu=CpuChoice(None, cpu.INTEL),
-        memory=MemoryTable(rates, rates, track_dimms=None, track_sockets=None),
-        pages=None,
+        books=Books(MemoryTable(rates, rates, track_dimms=None, track_sockets=None)),
         reporter=Silent(),
+        actions=Silent(),
         summarize=lambda event: event.finding.what,
         clock=time.time,
     )

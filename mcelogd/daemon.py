@@ -30,8 +30,10 @@ from mcelogd.intake import Intake, Recovered, Spools, recover
 from mcelogd.server import LegacyServer, ServerRunning, SocketError, respond
 from mcelogd.sources.stream import StreamSource
 from mcelogd.state import StartError, StateDirectory, store_failed
+from mcelogd.store.database import anew
+from mcelogd.store.retention import Limits
 from mcelogd.store.writer import StoreWriter
-from mcelogd.takeover import BOOT, meet_dimms, pages_of_earlier_boot, restore
+from mcelogd.takeover import BOOT, meet_dimms, pages_of_earlier_boot, remember, restore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from mcelogd.service_manager import ServiceManager
     from mcelogd.settings import Settings
     from mcelogd.sources import Source
+    from mcelogd.store.database import Saved
     from mcelogd.store.rows import Batch
 
 log = logging.getLogger(__name__)
@@ -51,9 +54,6 @@ STORE_SECONDS = 10.0
 
 ACTION_SECONDS = 5.0
 """How long it waits for triggers; with its other waits within TimeoutStopSec= of the unit."""
-
-REMEMBERED = 64
-"""Records of an earlier run whose copies are recognized."""
 
 EXPIRE_SECONDS = 3600.0
 """How often evidence against DIMMs that is too old is dropped."""
@@ -95,15 +95,24 @@ class Daemon:
         self._actions = make_actions(settings, self._books, self._reporter, launcher, self._save)
         self._pipeline = make_pipeline(settings, cpu, names, self._books, self._reporter, self._actions)
         self._state = StateDirectory(Path(settings.state_dir))
-        store, saved = self._state.open_store()
+        limits = Limits(settings.store_max_age, settings.store_max_size)
+        store, found = self._state.open_store(limits)
+        saved = found if found is not None else anew(time.time())
         restore(self._pipeline, self._actions, saved)
         offset, _, origin = saved.state.get("file", "").partition(" ")
         if offset.isdigit():
             self._seek(origin, int(offset))
-        for row in store.events(saved.last_event_id - REMEMBERED, REMEMBERED) if store is not None else ():
-            self._pipeline.remember(row.record)
-        self._writer = StoreWriter(store, saved.position, self._store_failed)
-        directory = self._state.path if store is not None else None
+        if store is not None:
+            remember(self._pipeline, store)
+        self._writer = StoreWriter(
+            store,
+            saved.position,
+            self._store_failed,
+            saved=found,
+            reopen=functools.partial(self._state.reopen, limits) if self._state.path is not None else None,
+            found=self._store_found,
+        )
+        directory = self._state.path if found is not None else None
         recovered = Recovered(generation=1)
         if directory is not None:
             recovered = recover(directory, saved.position, self._pipeline, self._writer.put)
@@ -283,9 +292,19 @@ class Daemon:
                 extra=store_failed(self._state.path, "") | {"MESSAGE_ID": message_ids.STORE_RECOVERED},
             )
         else:
-            log.error(
-                "records are not kept for now: %s", problem, extra=store_failed(self._state.path, problem)
-            )
+            log.error("the store: %s", problem, extra=store_failed(self._state.path, problem))
+
+    def _store_found(self, saved: Saved) -> None:
+        """Called from the store's thread: a store that could not be read at the start can be now."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._adopt, saved)
+
+    def _adopt(self, saved: Saved) -> None:
+        """Add up what was counted before and since."""
+        self._save()
+        merged = self._writer.adopt(saved, self._pipeline.totals_with(saved.state))
+        self._pipeline.next_id = max(self._pipeline.next_id, merged.last_event_id + 1)
+        restore(self._pipeline, self._actions, merged._replace(last_event_id=self._pipeline.next_id - 1))
 
     def _keep_alive(self) -> None:
         interval = self._manager.watchdog_interval

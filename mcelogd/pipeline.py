@@ -20,7 +20,7 @@ from mcelogd.record import RecordLengthError, layout, pack
 from mcelogd.store.rows import Batch, StoredEvent, memory_row, page_row, stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from mcelogd.account.books import AnyCrossing, Books
     from mcelogd.cpu import CpuType
@@ -180,11 +180,19 @@ class Pipeline:
 
     def restore_totals(self, totals: str, page_use: str) -> None:
         """Take over the state of an earlier run, as take_batch() wrote it."""
-        numbers = [int(number) for number in totals.split() if number.isdigit()]
-        if len(numbers) == len(Totals._fields):
-            self.totals = Totals._make(numbers)
+        self.totals = _totals(totals) or self.totals
         if page_use.isdigit():
             self._page_use = int(page_use)
+
+    def totals_with(self, state: Mapping[str, str]) -> dict[str, str]:
+        """The state of another run and of this one together."""
+        theirs = _totals(state.get("totals", "")) or Totals()
+        ours = self.totals
+        sums = Totals._make(map(sum, zip(theirs, ours, strict=True)))
+        sums = sums._replace(last_event_time=max(theirs.last_event_time, ours.last_event_time))
+        page_use = state.get("page_use", "")
+        use = self._page_use + (int(page_use) if page_use.isdigit() else 0)
+        return {"totals": " ".join(map(str, sums)), "page_use": str(use)}
 
     def _is_logged(self, event: Event) -> bool:
         if event.kind is Kind.MEMORY and not self._log_memory_errors:
@@ -245,3 +253,9 @@ class Pipeline:
     def _next_use(self) -> int:
         self._page_use += 1
         return self._page_use
+
+
+def _totals(text: str) -> Totals | None:
+    """What take_batch() wrote; None for anything else."""
+    numbers = [int(number) for number in text.split() if number.isdigit()]
+    return Totals._make(numbers) if len(numbers) == len(Totals._fields) else None

@@ -9,12 +9,13 @@ import os
 from typing import TYPE_CHECKING
 
 from mcelogd import message_ids
-from mcelogd.store.database import NOTHING, StoreError, open_or_replace
+from mcelogd.store.database import NOTHING, StoreError, open_or_replace, peek
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mcelogd.store.database import Saved, Store
+    from mcelogd.store.retention import Limits
 
 log = logging.getLogger(__name__)
 
@@ -47,22 +48,34 @@ class StateDirectory:
             os.close(self._lock)
             raise StartError(f"another mcelog uses {path}; stop it, or give another state-dir") from error
 
-    def open_store(self) -> tuple[Store | None, Saved]:
-        """The database and what it holds; None, and why is logged, if there can be none."""
+    def open_store(self, limits: Limits) -> tuple[Store | None, Saved | None]:
+        """The database, None if it cannot be written now; and what it holds, None if that is not known.
+
+        Why is logged.
+        """
         if self.path is None:
             return None, NOTHING
         try:
-            store, saved, problem = open_or_replace(self.path / DATABASE)
+            store, saved, problem = self.reopen(limits)
         except StoreError as error:
-            log.error(
-                "working without a store until the next start: %s",
-                error,
-                extra=store_failed(self.path, error),
-            )
-            return None, NOTHING
+            log.error("records are not kept for now: %s", error, extra=store_failed(self.path, error))
+            try:
+                return None, peek(self.path / DATABASE)
+            except StoreError:
+                return None, None
         if problem:
             log.error("%s", problem, extra=store_failed(self.path, problem))
         return store, saved
+
+    def reopen(self, limits: Limits, damage: str | None = None) -> tuple[Store, Saved, str | None]:
+        """See open_or_replace(); a directory that was removed is made again."""
+        if self.path is None:
+            raise StoreError("there is no state directory")
+        try:
+            self.path.mkdir(mode=0o750, parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{self.path}: {error.strerror}") from error
+        return open_or_replace(self.path / DATABASE, limits, damage)
 
     def files(self) -> list[Path]:
         """The directory and what is in it."""

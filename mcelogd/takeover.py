@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
 from mcelogd.account.memory import ANY
 from mcelogd.account.pages import PageState
 from mcelogd.account.parts import Part
+from mcelogd.store.database import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
     from mcelogd.dimms.names import DimmNames
     from mcelogd.pipeline import Pipeline
     from mcelogd.reporter import EventReporter
-    from mcelogd.store.database import Saved
+    from mcelogd.store.database import Saved, Store
+
+REMEMBERED = 64
+"""Records of an earlier run whose copies are recognized."""
 
 BOOT = "boot"
 """Name in the store's state of the boot that page states are of."""
@@ -30,6 +35,13 @@ def restore(pipeline: Pipeline, actions: Actions, saved: Saved) -> None:
     actions.restore(saved.objects)
     pipeline.restore_totals(saved.state.get("totals", ""), saved.state.get("page_use", ""))
     pipeline.next_id = saved.last_event_id + 1
+
+
+def remember(pipeline: Pipeline, store: Store) -> None:
+    """Look at the last records, so that a copy that firmware makes of one is known for what it is."""
+    with contextlib.suppress(StoreError):
+        for row in store.last_events(REMEMBERED):
+            pipeline.remember(row.record)
 
 
 def meet_dimms(books: Books, names: DimmNames, reporter: EventReporter, *, prepopulate: bool) -> None:

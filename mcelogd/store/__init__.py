@@ -4,4 +4,7 @@
 An SQLite database in WAL mode. Records, counters and how far the spool has
 been folded in are committed in one transaction, so that a crash at any instant
 loses no record that was read and counts none twice.
+
+`database` opens it and says what it holds, `writer` commits to it in a thread
+of its own whatever becomes of the file, `reader` answers questions beside it.
 """

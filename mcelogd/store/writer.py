@@ -4,23 +4,24 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from typing import TYPE_CHECKING
 
-from mcelogd.store.database import StoreError
-from mcelogd.store.rows import Batch
+from mcelogd.store.backlog import Backlog
+from mcelogd.store.database import NOTHING, DamagedError, GoneError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mcelogd.store.database import Store
-    from mcelogd.store.rows import MemoryRow, PageRow, Position, StoredEvent
+    from mcelogd.store.database import Saved, Store
+    from mcelogd.store.rows import Batch, Position
 
-BACKLOG = 100_000
-"""Events that may wait for a disk that does not answer, before their records are not kept."""
+    Reopen = Callable[[str | None], tuple[Store, Saved, str | None]]
 
 RETRY_SECONDS = 60
 """How long a store that failed is left alone."""
+
+PRUNE = 1000
+"""Records deleted at once where there are too many; some milliseconds."""
 
 
 class StoreWriter:
@@ -28,124 +29,200 @@ class StoreWriter:
 
     `failed` is called from that thread when the store begins (with a message)
     or ceases (with None) to fail.
+
+    `saved` is what the store held when the counters went on from there; None
+    if that could not be read. `reopen` is open_or_replace(), its argument the
+    damage that is known: it opens the store that could not be opened, or was
+    damaged, or removed, and the new one gets all counters there are. Should
+    such a late store hold counters that nobody knew, then `found` is called
+    with them, from the thread, and nothing is committed until adopt().
     """
 
     def __init__(
-        self, store: Store | None, committed: Position, failed: Callable[[str | None], None]
+        self,
+        store: Store | None,
+        committed: Position,
+        failed: Callable[[str | None], None],
+        *,
+        saved: Saved | None = NOTHING,
+        reopen: Reopen | None = None,
+        found: Callable[[Saved], None] | None = None,
     ) -> None:
         self._store = store
         self._failed = failed
+        self._reopen = reopen
+        self._found = found
         self._wake = threading.Condition()
-        self._events: deque[StoredEvent] = deque()
-        self._memory: dict[tuple[int, int, int], MemoryRow] = {}
-        self._pages: dict[int, PageRow] = {}
-        self._dropped: set[int] = set()
-        self._state: dict[str, str] = {}
-        self._position: Position | None = None
-        self._closing = False
+        self._backlog = Backlog(saved or NOTHING, keeps_position=saved is not None)
+        self._is_known = saved is not None
+        self._is_adopting = False
+        self._is_committing = False
+        self._is_closing = False
+        self._failures = 0 if store is not None else 1
+        """Since the last commit."""
+        self._told: str | None = None if store is not None else ""
+        self._lost: StoreError | None = None
         self.committed = committed
         """Where the store is; read by other threads."""
-        self.not_kept = 0
-        """Events whose records were not kept because the store did not answer."""
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
-        if store is not None:
+        self._is_idle = store is None and reopen is None
+        if not self._is_idle:
             self._thread.start()
+
+    @property
+    def not_kept(self) -> int:
+        """Events whose records were not kept because the store did not answer."""
+        return self._backlog.not_kept
 
     def put(self, batch: Batch) -> None:
         """Hand over a batch; returns at once."""
-        if self._store is None:
+        if self._is_idle:
             return
         with self._wake:
-            self._events.extend(batch.events)
-            while len(self._events) > BACKLOG:
-                self._events.popleft()
-                self.not_kept += 1
-            for row in batch.memory:
-                self._memory[row.socket, row.channel, row.dimm] = row
-            self._pages.update((row.frame, row) for row in batch.pages)
-            for frame in batch.dropped_frames:
-                self._pages.pop(frame, None)
-            self._dropped.update(batch.dropped_frames)
-            self._dropped.difference_update(row.frame for row in batch.pages)
-            self._state.update(batch.state)
-            self._position = batch.position or self._position
-            self._wake.notify()
+            self._backlog.put(batch)
+            self._wake.notify_all()
+
+    def adopt(self, saved: Saved, state: dict[str, str]) -> Saved:
+        """Go on with what was found: it and all that was put add up to what is returned, and that is
+        what the caller has to go on with, too.
+
+        `state` has those entries of Batch.state that add up themselves: their sums.
+        """
+        with self._wake:
+            merged = self._backlog.merge(saved, state)
+            self.committed = saved.position
+            self._is_adopting = False
+            self._wake.notify_all()
+        return merged
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything put so far is committed; False if the store fails, or after `timeout`
+        seconds."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._failures or not self._is_behind(), timeout)
+            return not self._is_behind()
 
     def close(self, timeout: float) -> bool:
         """Commit what waits; False if that took longer than `timeout` seconds."""
         with self._wake:
-            self._closing = True
-            self._wake.notify()
-        if self._store is None:
+            self._is_closing = True
+            self._wake.notify_all()
+        if self._is_idle:
             return True
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def flush(self, timeout: float) -> bool:
-        """Wait until everything put so far is committed; False after `timeout` seconds."""
-        with self._wake:
-            target = self._position
-            return self._wake.wait_for(lambda: target is None or self.committed >= target, timeout)
-
     def _run(self) -> None:
-        assert self._store is not None
-        failing = False
+        if self._store is None:
+            self._pause()
         while True:
-            with self._wake:
-                self._wake.wait_for(lambda: self._closing or self._has_work())
-                closing = self._closing
-                batch = self._take()
+            is_last = self._is_closing
             try:
-                self._store.commit(batch)
-            except StoreError as error:
-                if not failing:
-                    self._failed(str(error))
-                failing = True
-                self._put_back(batch)
-                if closing:
+                self._step()
+            except Exception as error:
+                # StoreError, or a mistake of ours: that must not end the thread without a word.
+                if not self._fail(error) and is_last:
                     break
-                with self._wake:
-                    self._wake.wait_for(lambda: self._closing, RETRY_SECONDS)
-                continue
-            if failing:
-                self._failed(None)
-            failing = False
-            with self._wake:
-                self.committed = batch.position or self.committed
-                self._wake.notify_all()
-                if closing and not self._has_work():
+            else:
+                if is_last and not self._can_commit():
                     break
-        self._store.close()
+        if self._store is not None:
+            self._store.close()
 
-    def _has_work(self) -> bool:
-        return bool(
-            self._events or self._memory or self._pages or self._dropped or self._state or self._position
-        )
-
-    def _take(self) -> Batch:
-        batch = Batch(
-            list(self._events),
-            list(self._memory.values()),
-            list(self._pages.values()),
-            list(self._dropped),
-            dict(self._state),
-            self._position,
-        )
-        for waiting in (self._events, self._memory, self._pages, self._dropped, self._state):
-            waiting.clear()
-        self._position = None
-        return batch
-
-    def _put_back(self, batch: Batch) -> None:
-        """What is newer by now stays as it is."""
+    def _step(self) -> None:
+        """Commit what waits as soon as there is something, into whatever store there is."""
+        store = self._store = self._store or self._open()
         with self._wake:
-            self._events.extendleft(reversed(batch.events))
-            for memory in batch.memory:
-                self._memory.setdefault((memory.socket, memory.channel, memory.dimm), memory)
-            for page in batch.pages:
-                if page.frame not in self._dropped:
-                    self._pages.setdefault(page.frame, page)
-            self._dropped.update(frame for frame in batch.dropped_frames if frame not in self._pages)
-            for name, value in batch.state.items():
-                self._state.setdefault(name, value)
-            self._position = self._position or batch.position
+            self._wake.wait_for(lambda: self._is_closing or self._can_commit())
+            if not self._can_commit():
+                return
+            batch = self._backlog.take()
+            self._is_committing = True
+        try:
+            store.commit(batch)
+        except Exception:
+            with self._wake:
+                self._is_committing = False
+                self._backlog.put_back(batch)
+            raise
+        with self._wake:
+            self._is_committing = False
+            self.committed = batch.position or self.committed
+            self._failures = 0
+            self._wake.notify_all()
+        if self._told is not None:
+            self._told = None
+            self._failed(None)
+        self._prune(store, len(batch.events))
+
+    def _is_behind(self) -> bool:
+        return self._is_committing or self._backlog.has_work()
+
+    def _can_commit(self) -> bool:
+        return self._backlog.has_work() and not self._is_adopting
+
+    def _open(self) -> Store:
+        """Open another store for the one that could not be opened, or was lost."""
+        assert self._reopen is not None
+        store, saved, problem = self._reopen(
+            str(self._lost) if isinstance(self._lost, DamagedError) else None
+        )
+        if problem or self._lost:
+            self._tell(problem or str(self._lost))
+        self._lost = None
+        if self._is_known or not (saved.memory or saved.pages or saved.objects or saved.state):
+            with self._wake:
+                self._is_known = True
+                self._backlog.take_all()
+        elif self._found is not None:
+            self._is_known = self._is_adopting = True
+            self._found(saved)
+        else:
+            store.close()
+            raise StoreError(
+                f"{store.path}: has counters that could not be read at the start; restart mcelog to use them"
+            )
+        return store
+
+    def _fail(self, error: Exception) -> bool:
+        """Wait for better times; True, at once, if another store may do now."""
+        with self._wake:
+            self._failures += 1
+            self._wake.notify_all()
+        if (
+            self._reopen is not None
+            and self._store is not None
+            and isinstance(error, DamagedError | GoneError)
+        ):
+            self._store.close()
+            self._store = None
+            self._lost = error
+            if self._failures == 1:
+                return True
+        self._tell(str(error) if isinstance(error, StoreError) else f"please report this: {error!r}")
+        self._pause()
+        return False
+
+    def _tell(self, problem: str) -> None:
+        """Say it once."""
+        if problem != self._told:
+            self._told = problem
+            self._failed(problem)
+
+    def _pause(self) -> None:
+        with self._wake:
+            self._wake.wait_for(lambda: self._is_closing, RETRY_SECONDS)
+
+    def _prune(self, store: Store, committed: int) -> None:
+        """Delete old records; more than there came, so that none pile up, and all while nothing waits."""
+        due = max(PRUNE, 2 * committed)
+        try:
+            while store.prune(PRUNE):
+                due -= PRUNE
+                if due <= 0 and (self._is_closing or self._backlog.has_work()):
+                    break
+        except DamagedError:
+            raise
+        except StoreError:
+            # Commits go on, or they say themselves why not.
+            pass

@@ -101,6 +101,16 @@ def test_a_copy_of_what_an_earlier_run_took_is_not_counted() -> None:
     assert listener.heard == ["event 1 0 of None again"]
 
 
+def test_totals_of_two_runs_add_up() -> None:
+    pipe = pipeline(Listener())
+    take(pipe, READ_ERROR)
+    assert pipe.totals_with({"totals": "5 1 3 2 7", "page_use": "4"}) == {
+        "totals": f"6 1 4 2 {READ_ERROR.time}",
+        "page_use": "4",
+    }
+    assert pipe.totals_with({})["totals"] == f"1 0 1 0 {READ_ERROR.time}"
+
+
 def test_a_batch_holds_everything_since_the_last() -> None:
     pipe = pipeline(Listener())
     take(pipe, READ_ERROR)

@@ -9,26 +9,19 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from store_samples import batch, comparable, counted, event, memory, page
 
 from mcelogd.account.bucket import Bucket
 from mcelogd.account.memory import MemoryErrors, MemoryKey
 from mcelogd.account.pages import PageErrors, PageState
-from mcelogd.store.database import NOTHING, Store, StoreError, open_or_replace
-from mcelogd.store.rows import Batch, StoredEvent, memory_errors, memory_row, page_errors, page_row
-from mcelogd.store.writer import BACKLOG, StoreWriter
+from mcelogd.store.aside import KEPT, kept_aside, move_aside
+from mcelogd.store.database import NOTHING, DamagedError, GoneError, Store, StoreError, open_or_replace, peek
+from mcelogd.store.rows import Batch, memory_errors, memory_row, page_errors, page_row
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 u63 = st.integers(0, (1 << 63) - 1)
-
-
-def event(number: int) -> StoredEvent:
-    return StoredEvent(number, 1, "memory", "corrected", 0, 5, 0, 1, None, "text", b"\0\xff")
-
-
-def batch(*numbers: int, position: tuple[int, int] | None = None) -> Batch:
-    return Batch([event(number) for number in numbers], [], [], [], {}, position)
 
 
 def test_a_new_store_is_empty(tmp_path: Path) -> None:
@@ -49,6 +42,31 @@ def test_events_and_position_are_committed_together(tmp_path: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("bad", [{"id": 1 << 63}, {"record": object()}, {"kind": "\udc80"}])
+def test_a_batch_that_cannot_be_stored_is_no_damage_to_the_file(tmp_path: Path, bad: dict[str, int]) -> None:
+    store = Store(tmp_path / "db")
+    with pytest.raises(StoreError) as caught:
+        store.commit(Batch([event(1)._replace(**bad)], [], [], [], {}, (1, 1)))
+    assert not isinstance(caught.value, DamagedError)
+    store.commit(batch(1))
+    store.close()
+
+
+def test_the_last_events(tmp_path: Path) -> None:
+    store = Store(tmp_path / "db")
+    store.commit(batch(1, 2, 3, 900))
+    assert [one.id for one in store.last_events(2)] == [3, 900]
+    assert len(store.last_events(9)) == 4
+    store.close()
+
+
+def test_half_a_character_in_a_label_does_not_keep_the_rest_from_being_stored(tmp_path: Path) -> None:
+    store = Store(tmp_path / "db")
+    store.commit(Batch([event(1)._replace(summary="DIMM \udcff\u00b5")], [], [], [], {}, None))
+    assert store.events()[0].summary == "DIMM ?\u00b5"
+    store.close()
+
+
 @given(st.tuples(u63, u63, u63, u63), st.tuples(u63, u63, u63, u63), st.integers(-1, 9), st.integers(-1, 9))
 def test_counters_come_back(
     ce: tuple[int, int, int, int], uc: tuple[int, int, int, int], channel: int, dimm: int
@@ -65,6 +83,8 @@ def test_pages_come_back_in_the_order_of_use(tmp_path: Path) -> None:
     store = Store(tmp_path / "db")
     pages = [PageErrors(frame << 12, Bucket(7, 1, 2), 3) for frame in ((1 << 52) - 1, 5)]
     pages[0].state = PageState.OFFLINE_FAILED
+    pages[0].reason = "Device or resource busy"
+    pages[0].since = 1_795_000_000
     pages[0].triggered = True
     pages[0].multiplier = 4
     rows = [page_row(page, used) for used, page in enumerate(pages)]
@@ -76,62 +96,85 @@ def test_pages_come_back_in_the_order_of_use(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "db"
-    db = sqlite3.connect(path)
-    db.execute("PRAGMA user_version = 99")
+def test_objects_are_kept_changed_and_deleted(tmp_path: Path) -> None:
+    store = Store(tmp_path / "db")
+    store.commit(batch()._replace(objects={("core", "0"): "{}", ("core", "1"): "1", ("fault", "0"): "ü"}))
+    store.commit(batch()._replace(objects={("core", "0"): "2", ("core", "1"): None, ("core", "none"): None}))
+    assert store.load().objects == {("core", "0"): "2", ("fault", "0"): "ü"}
+    store.close()
+
+
+def test_ids_go_on_after_the_last_event_is_gone(tmp_path: Path) -> None:
+    store = Store(tmp_path / "db")
+    store.commit(batch(1, 2, 3))
+    store.close()
+    db = sqlite3.connect(tmp_path / "db", isolation_level=None)
+    db.execute("DELETE FROM events WHERE id > 1")
     db.close()
-    with pytest.raises(StoreError, match="newer mcelog"):
-        open_or_replace(path)
-    assert path.exists()
+    store = Store(tmp_path / "db")
+    assert store.load().last_event_id == 3
+    store.close()
 
 
 def test_a_damaged_store_is_moved_aside(tmp_path: Path) -> None:
     path = tmp_path / "db"
     path.write_bytes(b"this is no database, " * 1000)
     store, saved, problem = open_or_replace(path)
-    assert saved == NOTHING
+    assert saved._replace(last_event_id=0) == NOTHING
+    assert saved.last_event_id > 1_700_000_000_000, "ids of events that are lost are given again"
     assert problem is not None
     assert "moved aside" in problem
     store.commit(batch(1))
     store.close()
-    assert [one.name for one in tmp_path.glob("db.damaged-*")] != []
+    assert [one.read_bytes()[:12] for one in tmp_path.glob("db.damaged-*")] == [b"this is no d"]
+
+
+def test_the_last_damaged_ones_are_kept(tmp_path: Path) -> None:
+    """Also those of one second, each with its WAL; files of others are left alone."""
+    path = tmp_path / "db"
+    (tmp_path / "db.damaged-by-me").touch()
+    for number in range(5):
+        path.write_text(str(number))
+        (tmp_path / "db-wal").write_text(str(number))
+        moved = move_aside(path, 1000)
+        assert moved.read_text() == str(number)
+    assert [one.read_text() for one in kept_aside(path)] == ["2", "3", "4"]
+    assert len(list(tmp_path.iterdir())) == 2 * KEPT + 1
 
 
 @pytest.mark.parametrize(
     "damage",
     [
         "UPDATE state SET value = 'x y' WHERE name = 'spool'",
+        "UPDATE state SET value = '-1 5' WHERE name = 'spool'",
+        "UPDATE state SET value = CAST(x'ff' AS TEXT) WHERE name = 'spool'",
+        "UPDATE state SET value = x'00' WHERE name = 'spool'",
+        "UPDATE state SET value = 1 << 62 WHERE name = 'last_event_id'",
         "UPDATE pages SET state = 'lost'",
+        "UPDATE pages SET total = 'many'",
+        "UPDATE pages SET since = -1",
+        "UPDATE pages SET frame = 1 << 52",
+        "UPDATE pages SET reason = x'00'",
+        "UPDATE memory SET ce_stamp = 0.5",
+        "UPDATE objects SET state = x'00'",
+        "INSERT INTO events SELECT 9223372036854775807, time, '', '', 0, 0, 0, 0, 0, '', x'' FROM events",
         "DROP TABLE memory",
+        "DROP TABLE objects",
         "PRAGMA writable_schema = 1; DELETE FROM sqlite_master",
     ],
 )
 def test_a_store_that_makes_no_sense_is_moved_aside(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "db"
     store = Store(path)
-    store.commit(Batch([event(1)], [], [page_row(PageErrors(4096, Bucket(1)), 1)], [], {}, (1, 1)))
+    store.commit(counted(1))
     store.close()
     db = sqlite3.connect(path)
     db.executescript(damage)
     db.commit()
     db.close()
     store, saved, problem = open_or_replace(path)
-    assert saved == NOTHING
+    assert saved._replace(last_event_id=0) == NOTHING
     assert problem is not None
-    store.close()
-
-
-@pytest.mark.parametrize("page", range(12))
-def test_each_damaged_page_is_survived(tmp_path: Path, page: int) -> None:
-    path = tmp_path / "db"
-    store = Store(path)
-    store.commit(batch(*range(1, 200), position=(1, 199)))
-    store.close()
-    with path.open("r+b") as file:
-        file.seek(page * 4096)
-        file.write(b"\xa5" * 4096)
-    store, _, _ = open_or_replace(path)
     store.close()
 
 
@@ -142,50 +185,39 @@ def test_a_store_that_may_not_be_read_is_left_where_it_is(tmp_path: Path) -> Non
     assert (tmp_path / "db").is_dir()
 
 
-def test_the_writer_commits_all_it_was_given(tmp_path: Path) -> None:
-    writer = StoreWriter(Store(tmp_path / "db"), (0, 0), lambda problem: pytest.fail(str(problem)))
-    for number in range(1, 200):
-        writer.put(batch(number, position=(1, number)))
-    assert writer.close(10)
-    assert writer.committed == (1, 199)
-    reopened = Store(tmp_path / "db")
-    assert reopened.load().last_event_id == 199
-    reopened.close()
+def test_a_file_that_was_removed_is_not_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "db"
+    store = Store(path)
+    path.unlink()
+    with pytest.raises(GoneError, match="removed or replaced"):
+        store.commit(batch(1))
+    path.touch()
+    with pytest.raises(GoneError):
+        store.commit(batch(1))
+    store.close()
 
 
-def test_a_store_that_fails_loses_no_counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk: said once, retried, and what waited is committed when there is room again."""
-    monkeypatch.setattr("mcelogd.store.writer.RETRY_SECONDS", 0.01)
-    problems: list[str | None] = []
+@pytest.mark.parametrize("is_left_open", [False, True])
+def test_a_store_can_be_looked_into(tmp_path: Path, is_left_open: bool) -> None:
+    """Also with a WAL that has what the file has not."""
     store = Store(tmp_path / "db")
-    real = store.commit
-    full = True
-
-    def commit(one: Batch) -> None:
-        if full:
-            raise StoreError("disk full")
-        real(one)
-
-    monkeypatch.setattr(store, "commit", commit)
-    writer = StoreWriter(store, (0, 0), problems.append)
-    writer.put(batch(*range(1, 11), position=(1, 10)))
-    assert not writer.flush(0.2)
-    writer.put(batch(11, position=(1, 11)))
-    full = False
-    assert writer.flush(10)
-    assert problems == ["disk full", None]
-    assert writer.close(10)
-    reopened = Store(tmp_path / "db")
-    assert [one.id for one in reopened.events()] == list(range(1, 12))
-    assert reopened.load().position == (1, 11)
-    reopened.close()
+    store.commit(counted(3))
+    expected = comparable(store.load())
+    if is_left_open:
+        (tmp_path / "copy").mkdir()
+        for name in ("db", "db-wal"):
+            (tmp_path / "copy" / name).write_bytes((tmp_path / name).read_bytes())
+    store.close()
+    path = tmp_path / "copy/db" if is_left_open else tmp_path / "db"
+    assert comparable(peek(path)) == expected
+    assert expected[2:] == ({"totals": "3 0 3 0 1"}, (1, 3), 3, {("core", "3"): "3"})
+    assert expected[:2] == ([memory(3)], [page(7, 3, 0)])
 
 
-def test_what_waits_is_bounded() -> None:
-    """Without a thread to take it: the oldest events go first, and how many is known."""
-    writer = StoreWriter(None, (0, 0), lambda _: None)
-    writer._store = object()  # type: ignore[assignment]
-    for start in range(0, BACKLOG + 1000, 1000):
-        writer.put(batch(*range(start, start + 1000)))
-    assert len(writer._events) == BACKLOG
-    assert writer.not_kept == 1000
+def test_there_is_nothing_to_look_into(tmp_path: Path) -> None:
+    with pytest.raises(StoreError):
+        peek(tmp_path / "none")
+    (tmp_path / "db").write_bytes(b"no database")
+    with pytest.raises(StoreError):
+        peek(tmp_path / "db")
+    assert not (tmp_path / "none").exists()
