@@ -13,7 +13,7 @@ from mcelogd import message_ids, report
 from mcelogd.account.books import Books
 from mcelogd.account.cores import CoreTable
 from mcelogd.account.faults import FaultTable
-from mcelogd.account.memory import ANY, UNNAMED, MemoryTable, Name, Rates
+from mcelogd.account.memory import UNNAMED, MemoryTable, Name, Rates
 from mcelogd.account.pages import PageTable
 from mcelogd.account.storms import Storms
 from mcelogd.act import topology
@@ -87,14 +87,7 @@ def make_reporter(settings: Settings, names: DimmNames, journal: Journal, text: 
     """What sends events to the journal and to the log."""
 
     def labels(event: Event) -> list[str | None]:
-        socketid = event.record.socketid
-        if socketid is None:
-            return []
-        found = [
-            names.of(socketid, _or_any(location.channel), _or_any(location.dimm))
-            for location in event.finding.locations
-        ]
-        return [name.label or None if name is not None else None for name in found]
+        return [name.label or None if name is not None else None for name in names.of_event(event)]
 
     def label(key: MemoryKey) -> str:
         name = names.of(*key)
@@ -108,17 +101,22 @@ def make_reporter(settings: Settings, names: DimmNames, journal: Journal, text: 
         labels=labels,
         smbios_text=SmbiosLines(settings, names.smbios),
         label=label,
-        logged=Logged(
-            dimm_corrected=settings.ce_error_log,
-            dimm_uncorrected=settings.uc_error_log,
-            socket_corrected=settings.mem_ce_error_log,
-            socket_uncorrected=settings.mem_uc_error_log,
-            page=settings.memory_ce_log,
-            replacement=settings.counter_replacement_log,
-            core=settings.core_ce_error_log,
-            cache=settings.cache_threshold_log,
-        ),
+        logged=logged(settings),
         raw=settings.raw,
+    )
+
+
+def logged(settings: Settings) -> Logged:
+    """Which crossings go to the log."""
+    return Logged(
+        dimm_corrected=settings.ce_error_log,
+        dimm_uncorrected=settings.uc_error_log,
+        socket_corrected=settings.mem_ce_error_log,
+        socket_uncorrected=settings.mem_uc_error_log,
+        page=settings.memory_ce_log,
+        replacement=settings.counter_replacement_log,
+        core=settings.core_ce_error_log,
+        cache=settings.cache_threshold_log,
     )
 
 
@@ -169,13 +167,29 @@ def make_launcher(settings: Settings, bus: BusConnection | None, *, gives_up_roo
     return Preferring(TransientLauncher(bus, (BusError,), asked), fork)
 
 
+def make_triggers(settings: Settings) -> Triggers:
+    """What is run when."""
+    programs = {row.setting: settings.values[row.setting].value for row in ROWS}
+    return Triggers(
+        {name: program for name, program in programs.items() if isinstance(program, str)},
+        search_path=os.environ.get("PATH") or SEARCH_PATH,
+        sysfs=settings.sysfs_root,
+        dry_run=settings.dry_run,
+    )
+
+
+def offline_limits(settings: Settings) -> Limits:
+    """How many pages may be taken out of use."""
+    return Limits(settings.offline_max_per_day, settings.offline_max, settings.offline_max_share)
+
+
 def make_actions(
     settings: Settings, books: Books, told: Told, launcher: Launcher, save: Callable[[], None]
 ) -> Actions:
     """What runs triggers and takes pages out of use."""
     offliner = PageOffliner(
         settings.sysfs_root,
-        limits=Limits(settings.offline_max_per_day, settings.offline_max, settings.offline_max_share),
+        limits=offline_limits(settings),
         huge_pages=settings.offline_huge_pages,
         dry_run=settings.dry_run,
     )
@@ -184,13 +198,6 @@ def make_actions(
         told.trigger_ended,
         children_max=settings.children_max,
         time_limit=settings.trigger_seconds,
-    )
-    by_name = {row.setting: settings.values[row.setting].value for row in ROWS}
-    triggers = Triggers(
-        {name: str(program) for name, program in by_name.items() if program},
-        search_path=os.environ.get("PATH") or SEARCH_PATH,
-        sysfs=settings.sysfs_root,
-        dry_run=settings.dry_run,
     )
 
     def affected_cpus(event: Event) -> str:
@@ -201,7 +208,7 @@ def make_actions(
         return " ".join(map(str, found)) if found else NOT_KNOWN
 
     return Actions(
-        triggers,
+        make_triggers(settings),
         runner,
         offliner,
         books,
@@ -255,7 +262,3 @@ def _is_private(directory: str) -> bool:
     except OSError:
         return False
     return found is not None and found.st_uid == 0 and not stat.S_IMODE(found.st_mode) & 0o077
-
-
-def _or_any(number: int | None) -> int:
-    return ANY if number is None else number

@@ -65,10 +65,10 @@ def run(arguments: list[str]) -> int:
     if not settings.daemon:
         for warning in settings.warnings:
             _complain(f"warning: {warning}")
-    return _run_with(command, settings, positional)
+    return _run_with(command, settings, positional, lambda: Settings.load(_config(overrides), overrides))
 
 
-def _run_with(command: str, settings: Settings, positional: list[str]) -> int:
+def _run_with(command: str, settings: Settings, positional: list[str], reread: Callable[[], Settings]) -> int:
     if command == "is-cpu-supported":
         return 0
     if command == "imc-log":
@@ -83,7 +83,9 @@ def _run_with(command: str, settings: Settings, positional: list[str]) -> int:
     device = positional[0] if positional else ""
     from mcelogd import startup
 
-    return startup.run_daemon(settings, device) if settings.daemon else startup.run_once(settings, device)
+    if settings.daemon:
+        return startup.run_daemon(settings, device, reread)
+    return startup.run_once(settings, device)
 
 
 def _printing(command: Callable[[Settings], int], settings: Settings) -> int:

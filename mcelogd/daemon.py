@@ -24,13 +24,16 @@ from mcelogd.assembly import (
     make_reporter,
     missing_triggers,
 )
+from mcelogd.config import ConfigError
 from mcelogd.credentials import CredentialsError, become
 from mcelogd.firmware import dimm_names
 from mcelogd.intake import Intake, Recovered, Spools, recover
+from mcelogd.reload import Parts, apply
 from mcelogd.server import LegacyServer, ServerRunning, SocketError, respond
 from mcelogd.sources.stream import StreamSource
-from mcelogd.state import StartError, StateDirectory, store_failed
+from mcelogd.state import DATABASE, StartError, StateDirectory, store_failed
 from mcelogd.store.database import anew
+from mcelogd.store.reader import StoreReader
 from mcelogd.store.retention import Limits
 from mcelogd.store.writer import StoreWriter
 from mcelogd.takeover import BOOT, meet_dimms, pages_of_earlier_boot, remember, restore
@@ -79,9 +82,11 @@ class Daemon:
         output: Output,
         manager: ServiceManager,
         journal: Journal,
+        reread: Callable[[], Settings],
     ) -> None:
         """Join the parts and take in what an earlier run left; StartError if it cannot be."""
         self._settings = settings
+        self._reread = reread
         self._host = cpu.host
         self._source = source
         self._output = output
@@ -124,8 +129,21 @@ class Daemon:
         self._off_line_again = pages_of_earlier_boot(self._books, saved.state, boot)
         meet_dimms(self._books, names, self._reporter, prepopulate=settings.dmi_prepopulate)
         self._writer.put(self._pipeline.take_batch(None, {BOOT: boot}))
-        administration = Administration(self._books, self._reporter, self._save)
-        self._server = LegacyServer(functools.partial(respond, administration), make_access(settings))
+        path = self._state.path
+        self._administration = Administration(
+            self._pipeline,
+            names,
+            self._reporter,
+            self._actions,
+            StoreReader(path / DATABASE) if path is not None else None,
+            source=source.name,
+            source_state=lambda: self._intake.state if self._intake is not None else "reading",
+            page_action=lambda: self._settings.memory_ce_action.value,
+            save=self._save,
+            reload=self._reload,
+        )
+        self._server = LegacyServer(functools.partial(respond, self._administration), make_access(settings))
+        self._intake: Intake | None = None
         self._stop: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._status_due: asyncio.TimerHandle | None = None
@@ -143,10 +161,10 @@ class Daemon:
         self._stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             self._loop.add_signal_handler(number, self._stop.set)
-        for number in (signal.SIGUSR1, signal.SIGHUP):
-            self._loop.add_signal_handler(number, self._output.reopen)
+        self._loop.add_signal_handler(signal.SIGUSR1, self._output.reopen)
+        self._loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         self._journal.attach(self._loop)
-        intake = Intake(
+        self._intake = intake = Intake(
             self._source,
             self._spools,
             self._pipeline,
@@ -250,6 +268,30 @@ class Daemon:
     def _save(self) -> None:
         """Keep what has changed besides records."""
         self._put(self._pipeline.take_batch(None))
+
+    def _reload(self) -> list[str]:
+        """Read mcelog.conf again; remarks about what is not in effect."""
+        try:
+            new = self._reread()
+        except ConfigError as error:
+            extra = {"MESSAGE_ID": message_ids.CONFIG_PROBLEM, "MCE_ERROR": str(error)}
+            log.error("%s; going on with the settings there were", error, extra=extra)
+            return [str(error)]
+        parts = Parts(self._pipeline, self._reporter, self._actions, self._server)
+        remarks = [str(warning) for warning in new.warnings] + apply(self._settings, new, parts)
+        self._settings = new
+        extra = {"MESSAGE_ID": message_ids.CONFIG_RELOADED, "MCE_CONFIG_FILE": new.config_file}
+        log.info("read %s again", new.config_file, extra=extra)
+        for remark in remarks:
+            log.warning("%s", remark, extra={"MESSAGE_ID": message_ids.CONFIG_PROBLEM, "MCE_ERROR": remark})
+        return remarks
+
+    def _hang_up(self) -> None:
+        """SIGHUP: as daemons do, configuration and log file anew."""
+        self._output.reopen()
+        self._manager.reloading()
+        self._reload()
+        self._manager.ready(self._status())
 
     def _tick_storms(self) -> None:
         """Have storms summed up in time; a timer runs only while there are some."""

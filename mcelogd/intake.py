@@ -155,6 +155,14 @@ class Intake:
         while self._spools.current.pending and not self._ended:
             self._fold()
 
+    @property
+    def state(self) -> str:
+        """reading; failing, while the source is left alone for a while; ended, at a file's end."""
+        if self._failing:
+            return "failing"
+        at_end = self._source.fileno() is None and not self._spools.current.pending
+        return "ended" if self._ended or at_end else "reading"
+
     def _resume(self) -> None:
         if self._loop is None:
             return

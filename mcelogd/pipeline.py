@@ -57,6 +57,21 @@ class Listener(Protocol):
         """What the event crossed, or what is thought of a DIMM since."""
 
 
+class Everyone:
+    """Several listeners, told one after the other."""
+
+    def __init__(self, *listeners: Listener) -> None:
+        self.listeners = list(listeners)
+
+    def event(self, event: Event, about: About) -> None:
+        for listener in self.listeners:
+            listener.event(event, about)
+
+    def crossed(self, crossing: AnyCrossing, event: Event) -> None:
+        for listener in self.listeners:
+            listener.crossed(crossing, event)
+
+
 class Totals(NamedTuple):
     """Counts since the store was made."""
 
@@ -122,8 +137,8 @@ class Pipeline:
         self._summarize = summarize
         self._located = located
         self._clock = clock
-        self._log_memory_errors = log_memory_errors
-        self._log_known_bogus = log_known_bogus
+        self.log_memory_errors = log_memory_errors
+        self.log_known_bogus = log_known_bogus
         self._rows: list[StoredEvent] = []
         self._page_use = 0
 
@@ -154,7 +169,11 @@ class Pipeline:
     def remember(self, data: bytes) -> None:
         """A record that an earlier run took."""
         with contextlib.suppress(RecordLengthError):
-            self.books.remember(self._decode(layout(len(data)).parse(data)))
+            self.books.remember(self.decoded(data))
+
+    def decoded(self, data: bytes) -> Event:
+        """What a record of the store means; RecordLengthError if it is none."""
+        return self._decode(layout(len(data)).parse(data))
 
     def lose(self, records: int) -> None:
         """Count records the source lost."""
@@ -195,9 +214,9 @@ class Pipeline:
         return {"totals": " ".join(map(str, sums)), "page_use": str(use)}
 
     def _is_logged(self, event: Event) -> bool:
-        if event.kind is Kind.MEMORY and not self._log_memory_errors:
+        if event.kind is Kind.MEMORY and not self.log_memory_errors:
             return False
-        return self._log_known_bogus or not is_known_bogus(event.record, event.cpu_type)
+        return self.log_known_bogus or not is_known_bogus(event.record, event.cpu_type)
 
     def _decode(self, record: MceRecord) -> Event:
         try:

@@ -122,7 +122,7 @@ class EventReporter:
         self._labels = labels
         self._label = label
         self._smbios_text = smbios_text
-        self._logged = logged
+        self.logged = logged
         self._raw = raw
 
     def event(self, event: Event, about: About) -> None:
@@ -138,7 +138,7 @@ class EventReporter:
         self._journal(
             report.fields(event, event_id=about.event_id, count=about.errors, labels=labels, marks=marks)
         )
-        if is_cache_worn(event) and self._logged.cache:
+        if is_cache_worn(event) and self.logged.cache:
             self._text.write(report.worn_cache(event))
         if verdict is not StormVerdict.TELL:
             self._storm_begun(event, labels, is_mixed=verdict is StormVerdict.BEGIN_MIXED)
@@ -248,6 +248,12 @@ class EventReporter:
         self._text.write(f"Offlining page {result.address:x} failed: {result.reason}\n")
         self._send(message_ids.PAGE_OFFLINE_FAILED, message, 4, MCE_ERROR=result.reason, **fields)
 
+    def reset(self, what: str, uid: int) -> None:
+        """Counters were set to zero."""
+        message = f"The counters of {what} were set to zero by user {uid}"
+        self._text.write(message + "\n")
+        self._send(message_ids.COUNTERS_RESET, message, 5, MCE_OBJECT=what, MCE_USER=str(uid))
+
     def acquitted(self, place: str, uid: int) -> None:
         """Someone says that a DIMM is sound."""
         message = f"The DIMM at {place} was said to be sound; its thresholds and its diagnosis begin anew"
@@ -258,7 +264,7 @@ class EventReporter:
         level = seen(crossing.counter.bucket, crossing.rate)
         message = f"{memory_message(crossing)}: {level}"
         location = location_of(crossing.errors)
-        if self._logged.memory(crossing):
+        if self.logged.memory(crossing):
             self._text.write(f"{message}\nLocation {location}\n")
         self._exceeded(message, location, str(crossing.rate), crossing.counter.total)
 
@@ -266,14 +272,14 @@ class EventReporter:
         page = crossing.page
         level = seen(page.bucket, crossing.rate)
         message = f"Corrected memory errors on page {page.address:x} exceed threshold {level}"
-        if self._logged.page:
+        if self.logged.page:
             self._text.write(message + "\n")
         self._exceeded(message, f"page {page.address:#x}", str(crossing.rate), page.total)
 
     def _counters_replaced(self, crossing: ReplacementCrossing) -> None:
         level = seen(crossing.bucket, crossing.rate)
         message = f"Replacements of page correctable error counter exceed threshold {level}"
-        if self._logged.replacement:
+        if self.logged.replacement:
             self._text.write(message + "\n")
         self._exceeded(message, "page counters", str(crossing.rate), crossing.total)
 
@@ -281,7 +287,7 @@ class EventReporter:
         core = crossing.errors
         level = seen(core.bucket, crossing.rate)
         message = f"Corrected {crossing.kind} errors of CPU {core.key.cpu} exceed threshold {level}"
-        if self._logged.core:
+        if self.logged.core:
             self._text.write(message + "\n")
         self._exceeded(message, f"CPU {core.key.cpu}", str(crossing.rate), core.total)
 

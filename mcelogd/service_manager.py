@@ -8,6 +8,7 @@ call does nothing.
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ class ServiceManager:
 
     def status(self, status: str) -> None:
         self._notify(f"STATUS={status}")
+
+    def reloading(self) -> None:
+        self._notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def alive(self) -> None:
         self._notify("WATCHDOG=1")

@@ -23,7 +23,7 @@ from mcelogd.sources.device import PATH, DeviceSource
 from mcelogd.sources.stream import StreamSource
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mcelogd.journal import Journal
     from mcelogd.sources import Source
@@ -36,8 +36,8 @@ SHIPPED_LENGTHS = (128, 120, 112, 104, 88, 72, 124, 116)
 """Lengths of struct mce that kernels have shipped, the newest of x86-64 first."""
 
 
-def run_daemon(settings: Settings, device: str) -> int:
-    """`--daemon`: the exit status once it has ended."""
+def run_daemon(settings: Settings, device: str, reread: Callable[[], Settings]) -> int:
+    """`--daemon`: the exit status once it has ended. `reread` reads the settings again, for a reload."""
     from mcelogd.journal import Journal
 
     journal = Journal(settings.journal_socket)
@@ -59,7 +59,7 @@ def run_daemon(settings: Settings, device: str) -> int:
         log.warning("warning: %s", warning, extra=extra)
     try:
         manager = ServiceManager(os.environ, os.getpid())
-        daemon = Daemon(settings, source, _cpu_choice(settings), text, manager, journal)
+        daemon = Daemon(settings, source, _cpu_choice(settings), text, manager, journal, reread)
         with _pidfile(settings):
             daemon.run(launcher.ready if launcher is not None else lambda: None)
     except StartError as error:

@@ -161,6 +161,18 @@ class Books:
             self.faults.acquit(key)
         return True
 
+    def reset(self, key: MemoryKey | None, now: int) -> bool:
+        """Count a DIMM or socket from zero, or all of them and all cores; False if there is no such thing."""
+        rows = [row.key for row in self.memory] if key is None else [key]
+        if any(self.memory.find(one) is None for one in rows):
+            return False
+        for one in rows:
+            self.memory.begin_anew(one, now)
+        if self.cores is not None and key is None:
+            for core in list(self.cores):
+                self.cores.forget(core.key)
+        return True
+
     def _retire(self, key: MemoryKey, now: int, why: str) -> Past:
         row = self.memory.begin_anew(key, now)
         if self.faults is not None:

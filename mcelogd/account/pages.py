@@ -151,6 +151,10 @@ class PageTable:
         """In the order of addresses."""
         return (self._pages[address] for address in sorted(self._pages))
 
+    def slice(self, offset: int, limit: int) -> list[PageErrors]:
+        """At most `limit` pages after the first `offset`, in the order of addresses."""
+        return [self._pages[address] for address in sorted(self._pages)[offset : offset + limit]]
+
     def find(self, address: int) -> PageErrors | None:
         """The page that holds `address`, if it is counted."""
         return self._pages.get(_first_byte(address))

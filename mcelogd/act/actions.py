@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mcelogd.account.books import AnyCrossing, Books
     from mcelogd.account.memory import MemoryErrors
     from mcelogd.account.pages import PageErrors
+    from mcelogd.act.caps import Limits
     from mcelogd.act.offline import PageOffliner
     from mcelogd.act.runner import TriggerResult, TriggerRunner
     from mcelogd.event import Event
@@ -84,12 +85,12 @@ class Actions:
         save: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
-        self._triggers = triggers
+        self.triggers = triggers
         self._runner = runner
         self._offliner = offliner
         self._books = books
-        self._page_action = page_action
-        self._row_action = row_action
+        self.page_action = page_action
+        self.row_action = row_action
         self._affected_cpus = affected_cpus
         self._told = told
         self._save = save
@@ -123,7 +124,7 @@ class Actions:
         if about.is_duplicate:
             return
         affected = self._affected_cpus(event) if is_cache_worn(event) else NOT_KNOWN
-        for trigger in self._triggers.event(event, event_id=about.event_id, affected_cpus=affected):
+        for trigger in self.triggers.event(event, event_id=about.event_id, affected_cpus=affected):
             self._run(trigger)
 
     def crossed(self, crossing: AnyCrossing, event: Event) -> None:
@@ -131,15 +132,15 @@ class Actions:
         now = int(self._clock())
         match crossing:
             case Crossing():
-                trigger = self._triggers.memory(crossing)
+                trigger = self.triggers.memory(crossing)
             case ReplacementCrossing():
-                trigger = self._triggers.counter_replacement(crossing.counter, crossing.rate, crossing.time)
+                trigger = self.triggers.counter_replacement(crossing.counter, crossing.rate, crossing.time)
             case PageCrossing():
                 errors = self._books.dimm_at(event, crossing.location, now)
-                trigger = self._triggers.page(crossing, errors)
+                trigger = self.triggers.page(crossing, errors)
                 self._page_crossed(crossing, errors)
             case CoreCrossing():
-                trigger = self._triggers.core(crossing)
+                trigger = self.triggers.core(crossing)
             case RowCrossing():
                 trigger = None
                 self._row_crossed(crossing, now)
@@ -154,6 +155,10 @@ class Actions:
         pages = self._books.pages
         self._note(pages.get(address, int(self._clock())) if pages is not None else None, result)
         return result
+
+    def limit(self, limits: Limits) -> None:
+        """From here on at most so many pages."""
+        self._offliner.limit(limits)
 
     @property
     def boot_id(self) -> str:
@@ -175,16 +180,16 @@ class Actions:
             self._note(pages.find(result.address) if pages is not None else None, result)
 
     def _page_crossed(self, crossing: PageCrossing, errors: MemoryErrors | None) -> None:
-        if self._page_action is not None and crossing.exact:
-            self._add(_Job(crossing.page, self._page_action, crossing, errors))
+        if self.page_action is not None and crossing.exact:
+            self._add(_Job(crossing.page, self.page_action, crossing, errors))
 
     def _row_crossed(self, crossing: RowCrossing, now: int) -> None:
-        if self._row_action is None or self._books.pages is None:
+        if self.row_action is None or self._books.pages is None:
             return
         for address in crossing.new_pages:
             page = self._books.pages.get(address, now)
             if page.state is PageState.ONLINE:
-                self._add(_Job(page, self._row_action, None, None))
+                self._add(_Job(page, self.row_action, None, None))
 
     def _add(self, job: _Job) -> None:
         if len(self._pages) < MOST_PAGES:
@@ -221,11 +226,11 @@ class Actions:
             return
         crossing = job.crossing if job.how is not How.HARD else None
         if crossing is not None:
-            await self._run_and_wait(self._triggers.before_soft(crossing, job.errors))
+            await self._run_and_wait(self.triggers.before_soft(crossing, job.errors))
         result = await self._offliner.offline(job.page.address, job.how)
         self._note(job.page, result)
         if crossing is not None:
-            await self._run_and_wait(self._triggers.after_soft(crossing, job.errors))
+            await self._run_and_wait(self.triggers.after_soft(crossing, job.errors))
 
     def _note(self, page: PageErrors | None, result: Result) -> None:
         """Keep what became of the page, with its reason."""

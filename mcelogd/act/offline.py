@@ -73,6 +73,10 @@ class PageOffliner:
         """Pages asked for and not answered yet, the one that the kernel is at included."""
         return len(self._jobs)
 
+    def limit(self, limits: Limits) -> None:
+        """From here on at most so many pages."""
+        self._caps.limits = limits
+
     def check(self, how: str) -> str:
         """Why no page at all can be off-lined this way now, for a warning at the start; empty if it should
         be possible."""

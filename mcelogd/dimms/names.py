@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from mcelogd.account.memory import ANY, MemoryKey
+from mcelogd.account.memory import ANY, MemoryKey, memory_key
 from mcelogd.dimms import edac, locators
 from mcelogd.dimms.labels import Labels
 
@@ -100,6 +100,13 @@ class DimmNames:
             return None
         name = self._of_place(key) or (self._of_channel(key) if dimm == ANY else None)
         return name or self._of_the_only_one()
+
+    def of_event(self, event: Event) -> list[DimmName | None]:
+        """The names of an event's DIMMs, one for each of its locations."""
+        socket = event.record.socketid
+        if socket is None:
+            return []
+        return [self.of(*memory_key(socket, location)) for location in event.finding.locations]
 
     def known(self) -> dict[MemoryKey, DimmName]:
         """The DIMMs whose place is known, each once and in the order of their numbers.
