@@ -12,7 +12,7 @@ from mcelogd.account.parts import key_of
 from mcelogd.account.text import fault_place, history_text, memory_text, pages_text
 from mcelogd.act.page import How
 from mcelogd.cpu import vendor_name
-from mcelogd.dbus_wire import BusError
+from mcelogd.dbus.wire import BusError
 from mcelogd.store.database import StoreError
 
 if TYPE_CHECKING:
@@ -104,10 +104,11 @@ class Administration:
         try:
             key = key_of(place)
         except ValueError:
-            return f'"{place[:40]}" is no DIMM; name it as SOCKET/CHANNEL/DIMM, such as 0/1/0, -1 for any\n'
+            how = "name it as SOCKET/CHANNEL/DIMM, such as 0/1/0, with -1 for any"
+            return f'error: "{place[:40]}" is no DIMM; {how}\n'
         done = self.replaced(key, uid) if command == "replaced" else self.acquit(key, uid)
         where = fault_place(key)
-        return f"{where}: done\n" if done else f"{where} is not known; mcelog --client lists what is\n"
+        return f"{where}: done\n" if done else f"error: {where} is not known; mcelog --client lists what is\n"
 
     # -- what an administrator says -----------------------------------------------------------------
 

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
     from mcelogd.account.memory import MemoryKey
     from mcelogd.act.runner import Launcher
-    from mcelogd.bus import BusConnection
+    from mcelogd.dbus.connection import BusConnection, BusState
+    from mcelogd.dbus_iface import Machine, Service
     from mcelogd.dimms.names import DimmNames
     from mcelogd.event import Event
     from mcelogd.journal import Journal
@@ -120,13 +121,25 @@ def logged(settings: Settings) -> Logged:
     )
 
 
-def make_bus(settings: Settings) -> BusConnection | None:
+def make_bus(settings: Settings, on_change: Callable[[BusState, str], None]) -> BusConnection | None:
     """The connection to D-Bus, not made yet; None where there is to be none."""
     if settings.bus == "none":
         return None
-    from mcelogd.bus import BusConnection
+    from mcelogd.dbus.connection import BusConnection
 
-    return BusConnection(settings.bus)
+    return BusConnection(settings.bus, name="org.mcelog", on_change=on_change)
+
+
+def make_service(bus: BusConnection, machine: Machine, books: Books) -> Service:
+    """What is offered on D-Bus; in a running event loop."""
+    from mcelogd.dbus.wire import DBUS, DBUS_PATH
+    from mcelogd.dbus_iface import Service
+    from mcelogd.polkit import Authority
+
+    async def uid_of(sender: str) -> int:
+        return int((await bus.call(DBUS, DBUS_PATH, DBUS, "GetConnectionUnixUser", "s", [sender]))[0])
+
+    return Service(bus, Authority(bus).check, uid_of, machine, books, time.monotonic)
 
 
 def missing_triggers(settings: Settings) -> list[str]:
@@ -155,7 +168,7 @@ def make_launcher(settings: Settings, bus: BusConnection | None, *, gives_up_roo
     if bus is None or os.geteuid() != 0 or not Path(SYSTEMD).is_dir() or not _is_private(runtime):
         return fork
     from mcelogd.act.transient import TransientLauncher, TransientSettings
-    from mcelogd.dbus_wire import BusError
+    from mcelogd.dbus.wire import BusError
 
     asked = TransientSettings(
         directory,

@@ -42,6 +42,10 @@ REFUSALS = {
 """Answers that are errors, and what to do."""
 
 
+ERROR = b"error: "
+"""What an answer begins with that says why a command was not carried out."""
+
+
 class ClientError(Exception):
     """The daemon cannot be asked, or does not answer; the text is one line with cause and remedy."""
 
@@ -61,6 +65,8 @@ def ask(path: str, command: str, timeout: float = CLIENT_SECONDS) -> Iterator[by
                     return
                 if line in REFUSALS:
                     raise ClientError(f"{path}: {line.decode().strip()}: {REFUSALS[line]}")
+                if line.startswith(ERROR):
+                    raise ClientError(line.removeprefix(ERROR).decode(errors="replace").strip())
                 yield line
         except BlockingIOError:
             raise ClientError(

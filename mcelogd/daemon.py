@@ -22,12 +22,14 @@ from mcelogd.assembly import (
     make_launcher,
     make_pipeline,
     make_reporter,
+    make_service,
     missing_triggers,
 )
 from mcelogd.config import ConfigError
 from mcelogd.credentials import CredentialsError, become
 from mcelogd.firmware import dimm_names
 from mcelogd.intake import Intake, Recovered, Spools, recover
+from mcelogd.pipeline import Everyone
 from mcelogd.reload import Parts, apply
 from mcelogd.server import LegacyServer, ServerRunning, SocketError, respond
 from mcelogd.sources.stream import StreamSource
@@ -41,6 +43,10 @@ from mcelogd.takeover import BOOT, meet_dimms, pages_of_earlier_boot, remember, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from mcelogd.act.actions import PageDone
+    from mcelogd.act.runner import TriggerResult
+    from mcelogd.dbus.connection import BusState
+    from mcelogd.dbus_iface import Service
     from mcelogd.journal import Journal
     from mcelogd.output import Output
     from mcelogd.pipeline import CpuChoice
@@ -49,6 +55,7 @@ if TYPE_CHECKING:
     from mcelogd.sources import Source
     from mcelogd.store.database import Saved
     from mcelogd.store.rows import Batch
+    from mcelogd.triggers import Trigger
 
 log = logging.getLogger(__name__)
 
@@ -92,15 +99,31 @@ class Daemon:
         self._output = output
         self._manager = manager
         self._journal = journal
-        names = dimm_names(settings, cpu.forced or cpu.host)
-        self._books = make_books(settings, names)
-        self._reporter = make_reporter(settings, names, journal, output)
-        self._bus = make_bus(settings)
+        self._names = dimm_names(settings, cpu.forced or cpu.host)
+        self._books = make_books(settings, self._names)
+        self._reporter = make_reporter(settings, self._names, journal, output)
+        self._listeners = Everyone(self._reporter)
+        self._bus = make_bus(settings, self._bus_changed)
+        self._bus_was_lost = False
         launcher = make_launcher(settings, self._bus, gives_up_root=not manager.is_there)
-        self._actions = make_actions(settings, self._books, self._reporter, launcher, self._save)
-        self._pipeline = make_pipeline(settings, cpu, names, self._books, self._reporter, self._actions)
+        self._actions = make_actions(settings, self._books, self, launcher, self._save)
+        self._pipeline = make_pipeline(
+            settings, cpu, self._names, self._books, self._listeners, self._actions
+        )
         self._state = StateDirectory(Path(settings.state_dir))
-        limits = Limits(settings.store_max_age, settings.store_max_size)
+        self._intake: Intake | None = None
+        self._stop: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._status_due: asyncio.TimerHandle | None = None
+        self._storm_timer: asyncio.TimerHandle | None = None
+        self._go_on()
+        self._administration = self._make_administration()
+        self._server = LegacyServer(functools.partial(respond, self._administration), make_access(settings))
+        self._service: Service | None = None
+
+    def _go_on(self) -> None:
+        """Take over what an earlier run left: counters, DIMMs, records that were not stored yet."""
+        limits = Limits(self._settings.store_max_age, self._settings.store_max_size)
         store, found = self._state.open_store(limits)
         saved = found if found is not None else anew(time.time())
         restore(self._pipeline, self._actions, saved)
@@ -117,37 +140,33 @@ class Daemon:
             reopen=functools.partial(self._state.reopen, limits) if self._state.path is not None else None,
             found=self._store_found,
         )
+        boot = self._actions.boot_id
+        self._off_line_again = pages_of_earlier_boot(self._books, saved.state, boot)
+        meet_dimms(self._books, self._names, self._reporter, prepopulate=self._settings.dmi_prepopulate)
         directory = self._state.path if found is not None else None
         recovered = Recovered(generation=1)
         if directory is not None:
             recovered = recover(directory, saved.position, self._pipeline, self._writer.put)
             self._writer.flush(STORE_SECONDS)
             self._seek(recovered.origin, recovered.offset)
-        self._spools = Spools(directory, source, recovered.generation)
+        self._spools = Spools(directory, self._source, recovered.generation)
         self._spools.forget(self._writer.committed)
-        boot = self._actions.boot_id
-        self._off_line_again = pages_of_earlier_boot(self._books, saved.state, boot)
-        meet_dimms(self._books, names, self._reporter, prepopulate=settings.dmi_prepopulate)
         self._writer.put(self._pipeline.take_batch(None, {BOOT: boot}))
+
+    def _make_administration(self) -> Administration:
         path = self._state.path
-        self._administration = Administration(
+        return Administration(
             self._pipeline,
-            names,
+            self._names,
             self._reporter,
             self._actions,
             StoreReader(path / DATABASE) if path is not None else None,
-            source=source.name,
+            source=self._source.name,
             source_state=lambda: self._intake.state if self._intake is not None else "reading",
             page_action=lambda: self._settings.memory_ce_action.value,
             save=self._save,
             reload=self._reload,
         )
-        self._server = LegacyServer(functools.partial(respond, self._administration), make_access(settings))
-        self._intake: Intake | None = None
-        self._stop: asyncio.Event | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._status_due: asyncio.TimerHandle | None = None
-        self._storm_timer: asyncio.TimerHandle | None = None
 
     def run(self, ready: Callable[[], None]) -> None:
         """Run until SIGTERM or SIGINT; `ready` is called when records are being read.
@@ -184,10 +203,8 @@ class Daemon:
             log.error("%s; going on without clients", error)
         self._switch_on_imc_log()
         self._give_up_root()
-        if self._bus is not None:
-            self._bus.start()
-            await self._bus.settle(BUS_SECONDS)
         intake.start(self._loop)
+        await self._serve_bus()
         self._actions.start(self._loop)
         if self._settings.offline_again and self._off_line_again:
             self._actions.off_line_again(self._off_line_again)
@@ -203,6 +220,8 @@ class Daemon:
         intake.stop()
         self._server.close()
         await self._actions.close(ACTION_SECONDS)
+        if self._service is not None:
+            self._service.close()
         if self._bus is not None:
             await self._bus.close()
         self._reporter.finish()
@@ -220,6 +239,38 @@ class Daemon:
                 self._settings.listen_backlog,
                 self._settings.initial_ping_timeout,
             )
+
+    async def _serve_bus(self) -> None:
+        """Be on D-Bus, if there is one: whoever waits for READY=1 finds the name owned."""
+        if self._bus is None:
+            return
+        self._service = make_service(self._bus, self._administration, self._books)
+        self._administration.changed = self._service.counters_changed
+        self._service.start()
+        self._listeners.listeners.append(self._service)
+        self._bus.start()
+        await self._bus.settle(BUS_SECONDS)
+
+    def _bus_changed(self, state: BusState, reason: str) -> None:
+        """The connection to D-Bus came or went. It going is told, its first coming is not."""
+        if state.value != "up":
+            self._bus_was_lost = True
+            extra = {"MESSAGE_ID": message_ids.BUS_LOST, "MCE_ERROR": reason}
+            log.warning("not on D-Bus: %s", reason, extra=extra)
+        elif self._bus_was_lost:
+            self._bus_was_lost = False
+            log.info("on D-Bus again", extra={"MESSAGE_ID": message_ids.BUS_RESTORED})
+
+    def trigger_begins(self, trigger: Trigger) -> None:
+        self._reporter.trigger_begins(trigger)
+
+    def trigger_ended(self, result: TriggerResult) -> None:
+        self._reporter.trigger_ended(result)
+
+    def page_done(self, done: PageDone) -> None:
+        self._reporter.page_done(done)
+        if self._service is not None:
+            self._service.page_done(ok=done.result.ok)
 
     def _switch_on_imc_log(self) -> None:
         """Have the memory controller name DIMMs; in a service, whose sandbox has no MSRs, `--imc-log` did."""

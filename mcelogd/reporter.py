@@ -92,6 +92,9 @@ class Logged(NamedTuple):
         return self.dimm_corrected if crossing.is_corrected else self.dimm_uncorrected
 
 
+MOST_CROSSED = 1000
+"""Places whose last crossing is remembered."""
+
 LOG_CACHES = Logged()
 
 
@@ -123,10 +126,13 @@ class EventReporter:
         self._label = label
         self._smbios_text = smbios_text
         self.logged = logged
+        self._is_told = True
+        self._crossed: dict[str, float] = {}
         self._raw = raw
 
     def event(self, event: Event, about: About) -> None:
         verdict = self._storms.take(event, self._clock())
+        self._is_told = verdict.is_told
         if not verdict.is_told:
             return
         if self._raw:
@@ -264,12 +270,16 @@ class EventReporter:
         level = seen(crossing.counter.bucket, crossing.rate)
         message = f"{memory_message(crossing)}: {level}"
         location = location_of(crossing.errors)
+        if self._is_repeated(f"{location} {crossing.is_corrected}"):
+            return
         if self.logged.memory(crossing):
             self._text.write(f"{message}\nLocation {location}\n")
         self._exceeded(message, location, str(crossing.rate), crossing.counter.total)
 
     def _page_crossed(self, crossing: PageCrossing) -> None:
         page = crossing.page
+        if self._is_repeated(f"page {page.address:#x}"):
+            return
         level = seen(page.bucket, crossing.rate)
         message = f"Corrected memory errors on page {page.address:x} exceed threshold {level}"
         if self.logged.page:
@@ -277,6 +287,8 @@ class EventReporter:
         self._exceeded(message, f"page {page.address:#x}", str(crossing.rate), page.total)
 
     def _counters_replaced(self, crossing: ReplacementCrossing) -> None:
+        if self._is_repeated("page counters"):
+            return
         level = seen(crossing.bucket, crossing.rate)
         message = f"Replacements of page correctable error counter exceed threshold {level}"
         if self.logged.replacement:
@@ -285,6 +297,8 @@ class EventReporter:
 
     def _core_crossed(self, crossing: CoreCrossing) -> None:
         core = crossing.errors
+        if self._is_repeated(f"CPU {core.key.cpu}"):
+            return
         level = seen(core.bucket, crossing.rate)
         message = f"Corrected {crossing.kind} errors of CPU {core.key.cpu} exceed threshold {level}"
         if self.logged.core:
@@ -296,6 +310,17 @@ class EventReporter:
         place = fault_place(crossing.key)
         message = f"Corrected memory errors on {where} exceed its threshold; pages: {len(crossing.pages)}"
         self._exceeded(message, f"{place} {where}", "", len(crossing.pages))
+
+    def _is_repeated(self, location: str) -> bool:
+        """Whether this was told lately, in a storm: there it would be crossed again with every few errors."""
+        now = self._clock()
+        last = self._crossed.get(location)
+        if not self._is_told and last is not None and 0 <= now - last < self._storms.summary_seconds:
+            return True
+        if len(self._crossed) > MOST_CROSSED:
+            self._crossed.clear()
+        self._crossed[location] = now
+        return False
 
     def _exceeded(self, message: str, location: str, threshold: str, count: int) -> None:
         self._send(

@@ -47,10 +47,21 @@ class PageErrors:
     `reason` says why `state` is what it is: how it was off-lined ("soft",
     "hard"), or what was in the way; empty for a page nothing was done to.
     `since` is when `state` became what it is, in seconds since the epoch, 0 if
-    it always was.
+    it always was. `pending`: it is being taken off line, and crosses no more
+    until that has come to its end.
     """
 
-    __slots__ = ("address", "bucket", "multiplier", "reason", "since", "state", "total", "triggered")
+    __slots__ = (
+        "address",
+        "bucket",
+        "multiplier",
+        "pending",
+        "reason",
+        "since",
+        "state",
+        "total",
+        "triggered",
+    )
 
     def __init__(self, address: int, bucket: Bucket, total: int = 0) -> None:
         self.address = address
@@ -60,6 +71,7 @@ class PageErrors:
         self.reason = ""
         self.since = 0
         self.triggered = False
+        self.pending = False
         self.multiplier = 1
 
 
@@ -192,6 +204,7 @@ class PageTable:
             page.multiplier = min(2 * page.multiplier, LARGEST_MULTIPLIER)
         page.state = state
         page.reason = reason
+        page.pending = False
         self._touch(page)
 
     def take_changed(self) -> tuple[list[PageErrors], list[int]]:
@@ -234,7 +247,8 @@ class PageTable:
         page.total += 1
         if not page.bucket.add(self.rate, 1, time, page.multiplier, clock=now):
             return False
-        if page.state is PageState.OFFLINE or (page.state is PageState.OFFLINE_FAILED and not self.retry):
+        has_failed = page.state is PageState.OFFLINE_FAILED
+        if page.pending or page.state is PageState.OFFLINE or (has_failed and not self.retry):
             return False
         page.triggered = True
         return True

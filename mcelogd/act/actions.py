@@ -192,7 +192,8 @@ class Actions:
                 self._add(_Job(page, self.row_action, None, None))
 
     def _add(self, job: _Job) -> None:
-        if len(self._pages) < MOST_PAGES:
+        if len(self._pages) < MOST_PAGES and not job.page.pending:
+            job.page.pending = True
             self._pages.append(job)
             self._work_on()
 
@@ -223,6 +224,7 @@ class Actions:
 
     async def _see_to(self, job: _Job) -> None:
         if job.page.state is PageState.OFFLINE:
+            job.page.pending = False
             return
         crossing = job.crossing if job.how is not How.HARD else None
         if crossing is not None:

@@ -17,9 +17,9 @@ import pytest
 
 from mcelogd.act.runner import LaunchError, Outcome, Preferring
 from mcelogd.act.transient import TransientLauncher, TransientSettings, quoted, reason
-from mcelogd.bus import BusConnection
-from mcelogd.dbus_library import Message, MessageType, Variant, plain
-from mcelogd.dbus_wire import BusError
+from mcelogd.dbus.connection import BusConnection
+from mcelogd.dbus.library import Message, MessageType, Variant, plain
+from mcelogd.dbus.wire import BusError
 from mcelogd.triggers import Trigger
 
 from .privatebus import LOOSE_POLICY, PrivateBus, private_bus, until
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from mcelogd.dbus_repairs import RepairedBus
+    from mcelogd.dbus.repairs import RepairedBus
 
 PATH = "/org/freedesktop/systemd1"
 MANAGER = "org.freedesktop.systemd1.Manager"
