@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import time
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from mcelogd.output import Output
     from mcelogd.pipeline import CpuChoice, Listener
     from mcelogd.settings import Settings
+
+log = logging.getLogger(__name__)
 
 SYSTEMD = "/run/systemd/system"
 """Is there where systemd is the service manager: sd_booted(3)."""
@@ -125,7 +128,11 @@ def make_bus(settings: Settings, on_change: Callable[[BusState, str], None]) -> 
     """The connection to D-Bus, not made yet; None where there is to be none."""
     if settings.bus == "none":
         return None
-    from mcelogd.dbus.connection import BusConnection
+    try:
+        from mcelogd.dbus.connection import BusConnection
+    except ImportError as error:
+        log.warning("without D-Bus, %s is missing: install python3-dbus-next, or set bus = none", error.name)
+        return None
 
     return BusConnection(settings.bus, name="org.mcelog", on_change=on_change)
 

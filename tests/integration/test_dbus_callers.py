@@ -205,7 +205,7 @@ def test_a_flood_leaves_room_for_others(bus: PrivateBus, kind: str) -> None:
                 assert (await ask(other, call(tried, "Take", signature="ai", body=[[1]]), 10)).body == ["1"]
                 await asyncio.sleep(0.01)
             watching.cancel()
-            assert longest < 0.5
+            assert longest < 2
 
     with forked(os.geteuid(), flood(bus, kind)):
         run(main())

@@ -93,10 +93,12 @@ class RuntimeImports(ast.NodeVisitor):
         self.names |= modules or {str(node.module)}
 
 
+@functools.cache
 def imports(name: str) -> set[str]:
     return RuntimeImports(parsed(MODULES[name])).names
 
 
+@functools.cache
 def own_imports(name: str) -> set[str]:
     """Modules of this project that a module needs, by their names within it."""
     return {full.removeprefix("mcelogd.") for full in imports(name) if full.startswith("mcelogd.")}
