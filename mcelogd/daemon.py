@@ -191,6 +191,7 @@ class Daemon:
             committed=lambda: self._writer.committed,
             lost=self._records_lost,
             done=self._at_end,
+            changed=self._state_changed,
             at_most=self._settings.num_errors,
         )
         try:
@@ -331,6 +332,7 @@ class Daemon:
         parts = Parts(self._pipeline, self._reporter, self._actions, self._server)
         remarks = [str(warning) for warning in new.warnings] + apply(self._settings, new, parts)
         self._settings = new
+        self._state_changed()
         extra = {"MESSAGE_ID": message_ids.CONFIG_RELOADED, "MCE_CONFIG_FILE": new.config_file}
         log.info("read %s again", new.config_file, extra=extra)
         for remark in remarks:
@@ -371,9 +373,15 @@ class Daemon:
             extra={"MESSAGE_ID": message_ids.RECORDS_LOST, "MCE_SOURCE": self._source.name},
         )
         self._output.write("Warning: MCE buffer is overflowed.\n")
+        self._state_changed()
+
+    def _state_changed(self) -> None:
+        if self._service is not None:
+            self._service.state_changed()
 
     def _at_end(self) -> None:
         """A file was read to its end, or as many records as were asked for."""
+        self._state_changed()
         if self._settings.num_errors and self._stop is not None:
             self._stop.set()
 

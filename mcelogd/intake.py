@@ -104,7 +104,7 @@ class Intake:
     """Moves records from the source through the spool into the pipeline.
 
     `done` is called when `at_most` records were handled, or when a source
-    that ends (a file) is at its end.
+    that ends (a file) is at its end; `changed` when `state` may be another.
     """
 
     def __init__(
@@ -117,6 +117,7 @@ class Intake:
         committed: Callable[[], StorePosition],
         lost: Callable[[int], None],
         done: Callable[[], None],
+        changed: Callable[[], None],
         at_most: int = 0,
     ) -> None:
         self._source = source
@@ -126,6 +127,7 @@ class Intake:
         self._committed = committed
         self._lost = lost
         self._done = done
+        self._changed = changed
         self._left = at_most
         self._ended = False
         self._layout = layout(source.record_length)
@@ -245,6 +247,7 @@ class Intake:
         message = "cannot read %s: %s; trying again in %.0f s"
         log.error(message, self._source.name, error.strerror, self._retry, extra=extra)
         self._failing = True
+        self._changed()
         self._unwatch()
         if self._loop is not None:
             self._loop.call_later(self._retry, self._resume)
@@ -252,6 +255,7 @@ class Intake:
 
     def _source_restored(self) -> None:
         self._failing = False
+        self._changed()
         self._retry = FIRST_RETRY
         name = self._source.name
         extra = {"MESSAGE_ID": message_ids.SOURCE_RESTORED, "MCE_SOURCE": name}
