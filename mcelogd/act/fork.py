@@ -133,9 +133,13 @@ class _Child:
 
     async def wait(self, seconds: float) -> bool:
         """Whether it ended within that time."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._ended.wait()
+        # Not asyncio.timeout(): in a task that was cancelled, as launch() is here, the one of Python
+        # 3.11.2 cancels once more when it runs out.
+        ending = self._loop.create_task(self._ended.wait())
+        try:
+            await asyncio.wait({ending}, timeout=seconds)
+        finally:
+            ending.cancel()
         return self._ended.is_set()
 
     def signal(self, number: int) -> None:

@@ -74,6 +74,7 @@ def _interrupt(times: int, how: Callable[[], None]) -> int:
     """Feed records and interrupt the daemon at random moments; how many records were sent."""
     service.drop_in("Unit", "StartLimitIntervalSec=0")
     service.drop_in("Service", "RestartSec=100ms")
+    service.configure(EACH_ONE)
     service.start()
     feeder = Feeder()
     chance = random.Random(times)
@@ -103,6 +104,10 @@ def _told(sent: int) -> Counter[int]:
     never = [number for number in range(sent) if number not in told]
     assert not never, f"not in the journal: {never}"
     return told
+
+
+EACH_ONE = "storm-threshold = off"
+"""An entry of its own for every record, however many there are."""
 
 
 @scenario(limit=300)
@@ -152,6 +157,7 @@ def journal_once_after_sigkill() -> None:
 
 
 def _kill_after_reading() -> None:
+    service.configure(EACH_ONE)
     service.start()
     pid = service.main_pid()
     kill(pid, signal.SIGSTOP)
