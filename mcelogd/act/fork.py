@@ -74,23 +74,26 @@ class ForkLauncher:
 
     def _start(self, trigger: Trigger) -> subprocess.Popen[bytes]:
         user = self._credentials
-        return subprocess.Popen(
-            [trigger.path, *trigger.arguments],
-            executable=Path(self._directory, trigger.path),
-            cwd=self._directory,
-            env={
-                name.encode(): value.encode(errors="replace") for name, value in trigger.environment.items()
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            bufsize=0,
-            start_new_session=True,
-            umask=0o022,
-            user=None if user is None else user.uid,
-            group=None if user is None else user.gid,
-            extra_groups=None if user is None else [],
-        )
+        environment = {
+            name.encode(): value.encode(errors="replace") for name, value in trigger.environment.items()
+        }
+        # Not DEVNULL: Python 3.11.2 forgets to close that one where it then cannot make a pipe.
+        with Path(os.devnull).open("rb") as nothing:
+            return subprocess.Popen(
+                [trigger.path, *trigger.arguments],
+                executable=Path(self._directory, trigger.path),
+                cwd=self._directory,
+                env=environment,
+                stdin=nothing,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                bufsize=0,
+                start_new_session=True,
+                umask=0o022,
+                user=None if user is None else user.uid,
+                group=None if user is None else user.gid,
+                extra_groups=None if user is None else [],
+            )
 
     async def _end(self, child: _Child, time_limit: float) -> Outcome:
         """End a trigger that took too long."""

@@ -72,6 +72,7 @@ def units(prefix: Path) -> list[Path]:
 def test_everything_goes_to_its_place(packaged: Path) -> None:
     expected = {
         "/usr/sbin/mcelog",
+        "/usr/bin/mcelogctl",
         *(f"/usr/lib/systemd/system/{name}" for name in UNITS),
         "/usr/lib/udev/rules.d/60-mcelog.rules",
         "/usr/lib/systemd/catalog/mcelog.catalog",
