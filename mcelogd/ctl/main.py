@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`mcelogctl` from its start to its exit status. Each command loads only what it needs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from mcelogd import __version__
+from mcelogd.ctl.arguments import parse
+from mcelogd.ctl.exits import CtlError, Exit
+from mcelogd.ctl.output import Output, say
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status."""
+    _open_standard_descriptors()
+    try:
+        status = _run(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except CtlError as error:
+        say(str(error))
+        status = error.status
+    except BrokenPipeError:
+        # Whoever read our output has had enough.
+        _discard_output()
+        return Exit.FAILURE
+    except OSError as error:
+        say(f"cannot write to standard output: {error.strerror or error}")
+        _discard_output()
+        return Exit.FAILURE
+    except KeyboardInterrupt:
+        _discard_output()
+        return INTERRUPTED
+    return status
+
+
+def _run(arguments: Sequence[str]) -> Exit:
+    options = parse(arguments)
+    if options.version:
+        sys.stdout.write(f"mcelogctl {__version__}\n")
+        return Exit.OK
+    if options.help:
+        return _help(options.command)
+    return _command(options, Output(options))
+
+
+def _help(name: str) -> Exit:
+    from mcelogd.ctl.commands import COMMANDS
+    from mcelogd.ctl.usage import command_help, overview
+
+    named = {command.name: command for command in COMMANDS}
+    sys.stdout.write(command_help(named[name]) if name in named else overview())
+    return Exit.OK
+
+
+def _command(options: argparse.Namespace, output: Output) -> Exit:
+    if options.command in ("events", "show"):
+        from mcelogd.ctl import events
+
+        return (events.events if options.command == "events" else events.show)(options, output)
+    import asyncio
+
+    if options.command == "monitor":
+        from mcelogd.ctl.monitor import monitor
+
+        return asyncio.run(monitor(options, output))
+    from mcelogd.ctl import actions
+
+    return asyncio.run(actions.run(options, output))
+
+
+def _open_standard_descriptors() -> None:
+    """Where they are closed, the next files opened must not become them."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115  # by its number
+
+
+def _discard_output() -> None:
+    """Python would try once more at exit, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
