@@ -16,6 +16,7 @@ from mcelogd.account.text import fault_place
 from mcelogd.dbus.declare import Emits, Interface, method, readable, signal
 from mcelogd.dbus.gate import Gate, caller
 from mcelogd.dbus.memory import (
+    COUNTS,
     DIMM_CHANGES,
     MANAGER,
     READ,
@@ -312,7 +313,9 @@ class Service:
         found = self._object(key)
         if isinstance(found, Dimm):
             found.last_error = event.record.time
-        self._has_changed(key)
+            self._tree.changed(found, *COUNTS, "LastErrorTime")
+        elif found is not None:
+            self._tree.changed(found, *COUNTS, "Cores")
 
     def _has_changed(self, key: MemoryKey) -> None:
         found = self._objects.get(key)

@@ -232,4 +232,7 @@ class Socket(Interface, name="org.mcelog.Socket", read=READ):
 
 
 DIMM_CHANGES: Final = tuple(name for name, one in Dimm.properties.items() if one.emits is Emits.NAME)
+COUNTS: Final = ("CorrectedErrors", "UncorrectedErrors", "CorrectedInPeriod", "UncorrectedInPeriod")
+"""What each error changes, of both; of a DIMM the time of its last error too, of a socket its cores."""
+
 SOCKET_CHANGES: Final = tuple(name for name, one in Socket.properties.items() if one.emits is Emits.NAME)
