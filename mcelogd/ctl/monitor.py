@@ -81,14 +81,10 @@ class Watch:
 
     async def news(self) -> AsyncIterator[News]:
         """What happens, as it happens, until the connection is lost."""
-        ending = asyncio.ensure_future(self._service.until_lost())
-        ending.add_done_callback(lambda _: self._heard.put_nowait(None))
-        try:
-            while (heard := await self._heard.get()) is not None:
-                async for one in self._understood(time.time(), *heard):
-                    yield one
-        finally:
-            ending.cancel()
+        self._service.lost.add_done_callback(lambda _: self._heard.put_nowait(None))
+        while (heard := await self._heard.get()) is not None:
+            async for one in self._understood(time.time(), *heard):
+                yield one
 
     async def _understood(self, now: float, path: str, member: str, values: list[Any]) -> AsyncIterator[News]:
         if member == "PropertiesChanged":

@@ -53,6 +53,8 @@ class Service:
         self._agent_address = agent_address
         self.owner = ""
         """mcelog's unique name; empty while it does not run."""
+        self.lost: asyncio.Task[None] = asyncio.ensure_future(self._until_lost())
+        """Done when the connection has ended; to be waited for, and not to be cancelled."""
 
     async def find(self) -> None:
         """Have mcelog started if it is not running; CtlError if that fails."""
@@ -134,9 +136,8 @@ class Service:
         except BusError as error:
             raise CtlError(f"the bus does not let us listen: {error.text}") from None
 
-    async def until_lost(self) -> None:
-        """Return when the connection has ended."""
-        with contextlib.suppress(OSError, EOFError):
+    async def _until_lost(self) -> None:
+        with contextlib.suppress(OSError, EOFError, wire.WireError):
             await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
 
     async def _ask_bus(self, member: str, signature: str, body: Sequence[Any]) -> list[Any]:

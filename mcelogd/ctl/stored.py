@@ -46,18 +46,14 @@ class StoredEvents:
         news = asyncio.Event()
         # EventLogged comes four times a second at most, but the last change of the counters is always told.
         await self._service.listen(lambda _path, _member, _values: news.set())
-        lost = asyncio.ensure_future(self._service.until_lost())
-        try:
-            while not lost.done():
-                news.clear()
-                if self._service.owner:
-                    async for entry in self._further():
-                        yield entry
-                waiting = asyncio.ensure_future(news.wait())
-                await asyncio.wait({waiting, lost}, return_when=asyncio.FIRST_COMPLETED)
-                waiting.cancel()
-        finally:
-            lost.cancel()
+        lost = self._service.lost
+        lost.add_done_callback(lambda _: news.set())
+        while not lost.done():
+            news.clear()
+            if self._service.owner:
+                async for entry in self._further():
+                    yield entry
+            await news.wait()
 
     async def _further(self) -> AsyncIterator[Entry]:
         while True:
