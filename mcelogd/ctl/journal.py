@@ -40,7 +40,7 @@ def check_local() -> None:
     except OSError:
         machine = ""
     journals = [place / machine / "system.journal" for place in JOURNALS]
-    if any(os.access(journal, os.R_OK) for journal in journals):
+    if any(_may_read(journal) for journal in journals):
         return
     # Whether a file is there cannot be asked where the directory may not be looked into.
     if any(place.is_dir() and not _has_none(place / machine) for place in JOURNALS):
@@ -68,8 +68,12 @@ def check_directory(directory: Path) -> None:
         raise CtlError(f"{directory}: {error.strerror}", _denied(error)) from None
     if not found:
         raise CtlError(f"{directory}: no journal is in there")
-    if not any(os.access(path, os.R_OK) for path in found):
+    if not any(map(_may_read, found)):
         raise CtlError(f"{directory}: none of the journals may be read; use sudo", Exit.DENIED)
+
+
+def _may_read(path: Path) -> bool:
+    return os.access(path, os.R_OK, effective_ids=True)
 
 
 def _denied(error: OSError) -> Exit:
