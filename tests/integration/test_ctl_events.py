@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcelogd import message_ids
+from mcelogd.ctl import journal as reading
+from mcelogd.ctl.exits import CtlError, Exit
 
 from .conftest import wait_for
 from .ctl_peers import FakeMcelog, Journal, Live, command, ctl, environment, event, journal
-from .privatebus import NOBODY, PrivateBus, private_bus
+from .privatebus import NOBODY, PrivateBus, effective_user, private_bus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -236,20 +239,36 @@ def test_no_journal_on_this_machine(bus: PrivateBus) -> None:
     assert "stored" in with_journal(None, bus, "show", "1").stdout
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
-def test_a_journal_that_may_not_be_read(tmp_path: Path, collected: Path) -> None:
-    from mcelogd.ctl import journal as reading
-    from mcelogd.ctl.exits import CtlError, Exit
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """One that everybody may look into."""
+    directory = Path(tempfile.mkdtemp(prefix="mcelog-journal-"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory)
 
-    tmp_path.chmod(0o755)
-    for parent in list(tmp_path.parents)[:3]:
-        parent.chmod(parent.stat().st_mode | 0o111)
-    shutil.copy(collected / "remote-db7.journal", tmp_path)
-    (tmp_path / "remote-db7.journal").chmod(0o600)
-    os.seteuid(NOBODY)
-    try:
-        with pytest.raises(CtlError, match="none of the journals may be read") as raised:
-            reading.check_directory(tmp_path)
-    finally:
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be somebody else")
+def test_a_journal_that_may_not_be_read(
+    open_directory: Path, collected: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (open_directory / "machine-id").write_text("1234\n")
+    own = open_directory / "1234"
+    own.mkdir()
+    shutil.copy(collected / "remote-db7.journal", own / "system.journal")
+    (own / "system.journal").chmod(0o600)
+    monkeypatch.setattr(reading, "MACHINE_ID", open_directory / "machine-id")
+    monkeypatch.setattr(reading, "JOURNALS", (open_directory,))
+    reading.check_local()
+    reading.check_directory(open_directory)
+    with effective_user(NOBODY):
+        with pytest.raises(CtlError, match="group systemd-journal") as raised:
+            reading.check_local()
+        assert raised.value.status is Exit.DENIED
+        with pytest.raises(CtlError, match="none of the journals may be read"):
+            reading.check_directory(open_directory)
         os.seteuid(0)
-    assert raised.value.status is Exit.DENIED
+        own.chmod(0o700)
+        os.seteuid(NOBODY)
+        with pytest.raises(CtlError, match="group systemd-journal"):
+            reading.check_local()
