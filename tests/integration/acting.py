@@ -9,8 +9,8 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
 import time
+import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -204,16 +204,16 @@ class OfflineFile:
     def __init__(self, acting: Acting, name: str) -> None:
         self.path = acting.sysfs / f"devices/system/memory/{name}_offline_page"
         os.mkfifo(self.path)
-        self._feed = os.open(self.path, os.O_RDWR)
+        # Opened for both, so that who writes need not wait for a reader.
+        self._feed = os.open(self.path, os.O_RDWR | os.O_NONBLOCK)
         self._text = ""
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        while data := os.read(self._feed, 4096):
-            self._text += data.decode()
+        weakref.finalize(self, os.close, self._feed)
 
     @property
     def addresses(self) -> list[int]:
+        """In the order in which they came."""
+        with contextlib.suppress(BlockingIOError):
+            self._text += os.read(self._feed, 1 << 16).decode()
         return [int(word, 16) for word in self._text.split("0x")[1:]]
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -137,10 +138,14 @@ def test_fifty_triggers_two_at_a_time(bench: Acting) -> None:
     assert "failed" not in bench.log.read_text()
 
 
+LONG_SLEEP = f"sleep 321.{os.getpid()}"
+"""Told from that of another run of these tests."""
+
+
 def test_a_hung_trigger_is_ended(bench: Acting) -> None:
     """And said so with its reason; what it started is ended too, and the next in the queue gets its turn."""
     bench.listen()
-    bench.script("hung", 'test "$MCELOG_EVENT_ID" = 1 && sleep 321', "exit 0")
+    bench.script("hung", f'test "$MCELOG_EVENT_ID" = 1 && {LONG_SLEEP}', "exit 0")
     bench.configure(UNKNOWN_TRIGGER.format("hung", 1, 1))
     process = bench.start()
     bench.send(UNKNOWN[1] * 2)
@@ -149,7 +154,7 @@ def test_a_hung_trigger_is_ended(bench: Acting) -> None:
     assert entry["MCE_ERROR"] == b"did not end within 1 seconds; ended by SIGTERM"
     assert [run.variables["MCELOG_EVENT_ID"] for run in bench.wait_runs(2)] == ["1", "2"]
     wait_for(lambda: not children_of(process.pid), "the end of the triggers")
-    assert not is_running("sleep 321")
+    assert not is_running(LONG_SLEEP)
     bench.stop()
 
 
@@ -188,7 +193,7 @@ def test_a_trigger_that_fails_costs_nothing_else(bench: Acting, body: str | None
 
 def test_the_daemon_ends_with_triggers_running(bench: Acting) -> None:
     """In time, with its status 0; they are ended with it, those that wait are said not to be run."""
-    bench.script("long", "sleep 432")
+    bench.script("long", LONG_SLEEP)
     bench.configure(UNKNOWN_TRIGGER.format("long", 60, 2))
     process = bench.start()
     bench.send(UNKNOWN[1] * 5)
@@ -197,7 +202,7 @@ def test_the_daemon_ends_with_triggers_running(bench: Acting) -> None:
     bench.stop()
     assert process.returncode == 0
     assert time.monotonic() - began < 15
-    assert not is_running("sleep 432")
+    assert not is_running(LONG_SLEEP)
     assert len(bench.runs()) == 2
     assert bench.log.read_text().count("failed: not run: mcelog ends") == 3
     assert bench.log.read_text().count("failed: ended: mcelog ends") == 2

@@ -101,6 +101,20 @@ def test_soft_then_hard(bench: Acting) -> None:
     bench.stop()
 
 
+def test_a_page_that_is_not_known_exactly_is_left_alone(bench: Acting) -> None:
+    """MCG_SER_P: MISC says what the address is, here nothing physical; it is counted all the same."""
+    soft = OfflineFile(bench, "soft")
+    bench.script("page")
+    bench.configure(SOFT + "memory-ce-trigger = page\n")
+    bench.start()
+    bench.send(acting.page(7, time=int(time.time()), mcgcap=1 << 24 | 0xA) * 2)
+    bench.wait_runs(1)
+    time.sleep(0.2)
+    assert soft.addresses == []
+    assert state_of(bench, 7) == 'total 2 seen "2 in 24h" online triggered'
+    bench.stop()
+
+
 def test_so_many_pages_a_day_and_no_more(bench: Acting) -> None:
     """A restart does not forget them."""
     soft = OfflineFile(bench, "soft")

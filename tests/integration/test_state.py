@@ -276,15 +276,16 @@ def test_it_becomes_another_user(bench: Acting) -> None:
         path.chmod(0o777)
     sections = "[socket]\nunknown-threshold-trigger = who\n"
     bench.configure("run-credentials-user = nobody\n" + DIMMS + sections)
+    user = bench.runs_directory / ".user"
     for number in (1, 2):
         process = bench.start()
         wait_for(lambda pid=process.pid: owners(pid)[0] == "\t".join([str(NOBODY)] * 4), "another user")
         assert owners(process.pid)[2] in ("", str(NOBODY))
         count(bench, error(7), acting.memory(0, 0, status=0x9C0000000000040B, bank=1))
         bench.wait_runs(number)
-        user = bench.runs_directory / ".user"
-        wait_for(user.exists, "the trigger")
+        wait_for(lambda: user.exists() and user.read_text().count("\n") == 2, "the trigger")
         assert set(user.read_text().split()) == {str(NOBODY)}
+        user.unlink()
         bench.stop()
         assert process.returncode == 0
     bench.configure(DIMMS + sections)

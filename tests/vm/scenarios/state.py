@@ -47,8 +47,9 @@ def reboots(boot: int) -> None:
         run("systemctl", "restart", UNIT)
         _off_line(bad)
         return
-    wait_for(lambda: memory.is_poisoned(bad), "the page to be off line again")
-    assert f'{bad:x}: total 4 seen "4 in 24h" offline triggered' in service.client()
+    # The page is marked before the daemon hears that it is.
+    wait_for(lambda: f'{bad:x}: total 4 seen "4 in 24h" offline triggered' in service.client(), "its state")
+    assert memory.is_poisoned(bad)
     assert "\t4 total\n" in service.client()
 
 
