@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from mcelogd.ctl.look import Look
 
 _GAP = "  "
-_TIME = len("2026-11-22 21:28:10")
-_ID = 7
 _HOST = 16
-_SEVERITY = max(map(len, Severity))
-_KIND = max(map(len, Kind))
+_WIDTHS = {
+    "TIME": len("2026-11-22 21:28:10"),
+    "MACHINE": _HOST,
+    "ID": 7,
+    "SEVERITY": max(map(len, Severity)),
+    "KIND": max(map(len, Kind)),
+}
 _LEAST_MESSAGE = 30
-"""Below that, columns are left out for the message."""
+"""Below that, columns are left out for the message, which says the same in words."""
 
 _NOTICE = 5
 """Priorities up to which an entry of no severity is worth a colour."""
@@ -36,22 +39,17 @@ class EventLines:
         self._look = look
         self._machines = machines
         self._ids: dict[str, str] = {}
-        columns = ["TIME", "MACHINE", "ID", "SEVERITY", "KIND"]
+        columns = list(_WIDTHS)
         if not machines:
             columns.remove("MACHINE")
-        for least in ("ID", "KIND", "SEVERITY", "TIME"):
-            if look.room is None or self._used(columns) + _LEAST_MESSAGE <= look.room:
+        for least in ("KIND", "SEVERITY", "ID", "TIME"):
+            if look.room is None or _used(columns) + _LEAST_MESSAGE <= look.room:
                 break
             columns.remove(least)
         self._columns = columns
 
-    _WIDTHS = {"TIME": _TIME, "MACHINE": _HOST, "ID": _ID, "SEVERITY": _SEVERITY, "KIND": _KIND}  # noqa: RUF012
-
-    def _used(self, columns: list[str]) -> int:
-        return sum(self._WIDTHS[column] + len(_GAP) for column in columns)
-
     def heading(self) -> str:
-        fields = [padded(column, self._WIDTHS[column], right=column == "ID") for column in self._columns]
+        fields = [padded(column, _WIDTHS[column], right=column == "ID") for column in self._columns]
         line = _GAP.join([*fields, "WHAT"])
         return paint(line, "heading", colour=self._look.colour)
 
@@ -65,12 +63,12 @@ class EventLines:
         }
         fields = []
         for column in self._columns:
-            field = padded(printable(texts[column]), self._WIDTHS[column], right=column == "ID")
+            field = padded(printable(texts[column]), _WIDTHS[column], right=column == "ID")
             style = _style(entry) if column == "SEVERITY" else ""
             fields.append(paint(field, style, colour=self._look.colour))
         message = printable(entry.first("MESSAGE"))
         if self._look.room is not None:
-            message = ellipsized(message, max(self._look.room - self._used(self._columns), 1))
+            message = ellipsized(message, max(self._look.room - _used(self._columns), 1))
         if not entry.first("MCE_SEVERITY"):
             message = paint(message, _style(entry), colour=self._look.colour)
         return _GAP.join([*fields, message]).rstrip()
@@ -83,6 +81,10 @@ class EventLines:
         if self._ids.setdefault(host, machine) == machine:
             return host
         return f"{ellipsized(host, _HOST - 7)}~{machine[:6]}"
+
+
+def _used(columns: list[str]) -> int:
+    return sum(_WIDTHS[column] + len(_GAP) for column in columns)
 
 
 def _style(entry: Entry) -> str:

@@ -52,9 +52,9 @@ def labelled(label: str, labels: Mapping[str, str]) -> str:
 
     Raises CtlError if there is none, or more than one.
     """
-    found = [path for path, of_path in labels.items() if of_path == label] or [
-        path for path, of_path in labels.items() if of_path and of_path.casefold() == label.casefold()
-    ]
+    named = {path: of_path for path, of_path in labels.items() if of_path}
+    found = [path for path, of_path in named.items() if of_path == label]
+    found = found or [path for path, of_path in named.items() if of_path.casefold() == label.casefold()]
     if len(found) == 1:
         return found[0]
     if found:

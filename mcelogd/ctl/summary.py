@@ -41,23 +41,21 @@ def status(
 
 
 def _facts(manager: Mapping[str, Any], dimms: Sequence[Unit] | None, look: Look) -> list[tuple[str, str]]:
-    number = {name: f"{value:,}" for name, value in manager.items() if isinstance(value, int)}
-    errors = f"{number.get('CorrectedErrors')} corrected, {number.get('UncorrectedErrors')} uncorrected"
-    last = look.when(int(manager.get("LastEventTime", 0)))
-    records = f"{number.get('RecordsRead')} read from {manager.get('Source')} ({manager.get('SourceState')})"
-    vendor = manager.get("CpuVendor")
-    if dimms is None:
-        known = "may not be read"
-    else:
+    def number(name: str) -> str:
+        return f"{int(manager.get(name, 0)):,}"
+
+    def text(name: str) -> str:
+        return str(manager.get(name, ""))
+
+    known = "may not be read"
+    if dimms is not None:
         known = f"{len(dimms)}, {sum(dimm.has_errors for dimm in dimms)} with errors"
+    records = f"{number('RecordsRead')} read, {number('RecordsLost')} lost"
     return [
-        ("Errors", errors),
-        ("Last one", last or "never"),
-        ("Records", f"{records}, {number.get('RecordsLost')} lost"),
+        ("Errors", f"{number('CorrectedErrors')} corrected, {number('UncorrectedErrors')} uncorrected"),
+        ("Last one", look.when(int(manager.get("LastEventTime", 0))) or "never"),
         ("DIMMs", known),
-        ("Page action", str(manager.get("PageAction", ""))),
-        (
-            "Processor",
-            f"{vendor}, decoded as {manager.get('CpuType')}" if vendor else str(manager.get("CpuType")),
-        ),
+        ("Records", f"{records}, from {text('Source')} ({text('SourceState')})"),
+        ("Page action", text("PageAction")),
+        ("Processor", ", decoded as ".join(filter(None, (text("CpuVendor"), text("CpuType"))))),
     ]

@@ -21,7 +21,7 @@ class Column(NamedTuple):
     rank: int = 0
     right: bool = False
     least: int = 0
-    """Columns of the terminal it may be cut down to; 0: it is shown whole."""
+    """How narrow it may get; 0: it is shown whole, or not at all."""
 
 
 class Cell(NamedTuple):
@@ -56,20 +56,20 @@ def table(
 
 
 def _fit(columns: Sequence[Column], natural: dict[int, int], room: int) -> dict[int, int]:
-    """Widths of the columns that are shown: as many columns as there is room for, then as much of each."""
+    """Widths of the columns that are shown: the less important are cut and left out before others are cut."""
     kept = dict(natural)
     while (excess := _total(kept) - room) > 0:
+        ranked = [place for place in kept if columns[place].rank]
         spare = {
             place: kept[place] - columns[place].least
-            for place in kept
+            for place in ranked or kept
             if columns[place].least and kept[place] > columns[place].least
         }
         if sum(spare.values()) >= excess:
             return _shrink(kept, spare, excess)
-        least = max(kept, key=lambda place: columns[place].rank)
-        if not columns[least].rank:
+        if not ranked:
             return {place: kept[place] - spare.get(place, 0) for place in kept}
-        del kept[least]
+        del kept[max(ranked, key=lambda place: columns[place].rank)]
     return kept
 
 

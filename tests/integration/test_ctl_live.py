@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -194,6 +195,7 @@ def test_a_real_mcelog_and_somebody_else(bus: PrivateBus) -> None:
 
 def as_nobody(bus: PrivateBus, *arguments: str) -> int:
     """The exit status of mcelogctl, for a user who may not be able to reach this interpreter's files."""
+    assert threading.active_count() == 1, "forking would copy locks that are held"
     pid = os.fork()
     if not pid:
         status = 99
