@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mcelogd.dimms.names import DimmName, DimmNames
     from mcelogd.pipeline import Pipeline, Totals
     from mcelogd.reporter import EventReporter
+    from mcelogd.selftest import SelfTest
     from mcelogd.store.reader import StoreReader
     from mcelogd.store.rows import StoredEvent
 
@@ -55,6 +56,7 @@ class Administration:
         page_action: Callable[[], str],
         save: Callable[[], None],
         reload: Callable[[], Sequence[str]],
+        self_test: SelfTest,
     ) -> None:
         self._pipeline = pipeline
         self._names = names
@@ -65,6 +67,7 @@ class Administration:
         self._page_action = page_action
         self._save = save
         self._reload = reload
+        self._self_test = self_test
         self.source = source
         cpu = pipeline.cpu.forced or pipeline.cpu.host
         self.cpu_type = cpu.name
@@ -148,7 +151,13 @@ class Administration:
 
     async def self_test(self) -> tuple[bool, Sequence[Link]]:
         """Inject a record and follow it; whether it arrived, and what each link of the chain did."""
-        raise NotPossibleError("this mcelog cannot test itself")
+        if self._self_test.is_running:
+            raise NotPossibleError("a self test is under way; wait for its end")
+        links = await self._self_test.run()
+        ok = all(link.held for link in links)
+        failed = ", ".join(link.name for link in links if not link.held)
+        self._reporter.self_tested(ok=ok, result="passed" if ok else f"failed at: {failed}")
+        return ok, links
 
     # -- what is read -------------------------------------------------------------------------------
 

@@ -160,13 +160,18 @@ def missing_triggers(settings: Settings) -> list[str]:
     ]
 
 
-def make_launcher(settings: Settings, bus: BusConnection | None, *, gives_up_root: bool) -> Launcher:
+def make_launcher(
+    settings: Settings, bus: BusConnection | None, *, gives_up_root: bool, for_itself: bool = False
+) -> Launcher:
     """What triggers are run by: systemd, outside our own sandbox, where that can be; else as our children.
 
     `gives_up_root`: we become run-credentials-user ourselves, and our children are that anyway.
+    `for_itself`: what is run is mcelog, as the user it was started as.
     """
     directory = settings.trigger_directory or "/"
     user, group = settings.run_credentials_user, settings.run_credentials_group
+    if for_itself:
+        directory, user, group = "/", None, None
     credentials = None
     if user is not None and not gives_up_root:
         credentials = Credentials(user, group if group is not None else group_of(user))

@@ -73,6 +73,8 @@ def _run_with(command: str, settings: Settings, positional: list[str], reread: C
         return 0
     if command == "imc-log":
         return _switch_on_imc_log(settings)
+    if command == "inject-self-test":
+        return _inject_self_test(settings, positional)
     if command == "ascii":
         from mcelogd.oneshot import decode_text
 
@@ -132,6 +134,24 @@ def _switch_on_imc_log(settings: Settings) -> int:
     from mcelogd.act import imc_log
 
     return imc_log.main(sysfs_root=settings.sysfs_root)
+
+
+def _inject_self_test(settings: Settings, positional: list[str]) -> int:
+    """The number of the test, and what the daemon reads."""
+    number, source = positional if len(positional) == 2 else ("", "")
+    if not number.isdigit() or int(number) >= 1 << 32:
+        _complain(
+            "--inject-self-test needs a number (32 bits) and the daemon's source; use mcelogctl self-test"
+        )
+        return 1
+    from mcelogd.act import inject
+
+    try:
+        inject.inject(int(number), source, settings.record_length, sysfs_root=settings.sysfs_root)
+    except inject.InjectError as error:
+        _complain(f"self test: {error}")
+        return error.status
+    return 0
 
 
 def _check_config(settings: Settings) -> int:

@@ -31,6 +31,8 @@ from mcelogd.firmware import dimm_names
 from mcelogd.intake import Intake, Recovered, Spools, recover
 from mcelogd.pipeline import Everyone
 from mcelogd.reload import Parts, apply
+from mcelogd.selftest import SelfTest
+from mcelogd.selftest_chain import DaemonChain
 from mcelogd.server import LegacyServer, ServerRunning, SocketError, respond
 from mcelogd.sources.stream import StreamSource
 from mcelogd.state import DATABASE, StartError, StateDirectory, store_failed
@@ -117,6 +119,8 @@ class Daemon:
         self._status_due: asyncio.TimerHandle | None = None
         self._storm_timer: asyncio.TimerHandle | None = None
         self._go_on()
+        self._self_test = SelfTest(self._make_chain())
+        self._listeners.listeners.append(self._self_test)
         self._administration = self._make_administration()
         self._server = LegacyServer(functools.partial(respond, self._administration), make_access(settings))
         self._service: Service | None = None
@@ -166,7 +170,17 @@ class Daemon:
             page_action=lambda: self._settings.memory_ce_action.value,
             save=self._save,
             reload=self._reload,
+            self_test=self._self_test,
         )
+
+    def _make_chain(self) -> DaemonChain:
+        path = self._state.path
+        launcher = make_launcher(
+            self._settings, self._bus, gives_up_root=not self._manager.is_there, for_itself=True
+        )
+        reader = StoreReader(path / DATABASE) if path is not None else None
+        has_journal = self._journal.available
+        return DaemonChain(self._settings, self._source, launcher, reader, has_journal=has_journal)
 
     def run(self, ready: Callable[[], None]) -> None:
         """Run until SIGTERM or SIGINT; `ready` is called when records are being read.

@@ -178,25 +178,23 @@ class Manager(Interface, name="org.mcelog.Manager"):
         "bs",
         returns=["ok", "reason"],
         action=OFFLINE_PAGE,
-        details=lambda address, mode: {"address": f"{address:#x}", "mode": mode},
+        details=lambda address, mode: {"address": f"{address:#x}", "mode": _how(mode)},
     )
     async def OfflinePage(self, address: int, mode: str) -> tuple[bool, str]:
-        if mode not in ("soft", "hard"):
-            raise InvalidArgumentError(f'mode is "soft" or "hard", not "{mode[:40]}"')
         return await self._machine.offline_page(address, mode)
 
-    @method("o", action=RESET_COUNTERS, details=lambda object: {"object": object})
+    @method("o", action=RESET_COUNTERS, details=lambda object: {"object": _counted(object)})
     async def ResetCounters(self, object: str) -> None:
         key = None if object == MANAGER else key_of_path(object)
         if not self._machine.reset(key, await self._uid_of(caller.get())):
             raise InvalidArgumentError(f"nothing is counted for {object}")
 
-    @method("o", action=RESET_COUNTERS, details=lambda object: {"object": object})
+    @method("o", action=RESET_COUNTERS, details=lambda object: {"object": path_of(_dimm_of(object))})
     async def MarkReplaced(self, object: str) -> None:
         if not self._machine.replaced(_dimm_of(object), await self._uid_of(caller.get())):
             raise InvalidArgumentError(f"nothing is counted for {object}")
 
-    @method("o", action=RESET_COUNTERS, details=lambda object: {"object": object})
+    @method("o", action=RESET_COUNTERS, details=lambda object: {"object": path_of(_dimm_of(object))})
     async def Acquit(self, object: str) -> None:
         if not self._machine.acquit(_dimm_of(object), await self._uid_of(caller.get())):
             raise InvalidArgumentError(f"nothing is counted for {object}")
@@ -236,7 +234,7 @@ class Service:
         self._books = books
         self._clock = clock
         self._gate = Gate(authorize)
-        self._tree = ObjectTree(connection, MANAGER, self._gate)
+        self._tree = ObjectTree(connection, MANAGER, self._gate, read=READ)
         self._manager = Manager(machine, books, uid_of)
         self._objects: dict[MemoryKey, Dimm | Socket] = {}
         self._told: dict[tuple[str, str], tuple[float, int]] = {}
@@ -260,7 +258,7 @@ class Service:
     def event(self, event: Event, about: About) -> None:
         if not self._is_open:
             return
-        socket = event.record.socketid
+        socket = None if about.is_test else event.record.socketid
         key = None
         if socket is not None:
             places = [memory_key(socket, place) for place in event.finding.locations]
@@ -353,6 +351,19 @@ def _crossing_words(crossing: Any, socket: MemoryKey) -> tuple[str, MemoryKey, s
     if kind == "PageCrossing":
         return "page", socket, "Too many corrected errors of a page of memory"
     return "page-counters", socket, "More pages with corrected errors than are counted"
+
+
+# What a dialog for a password shows is checked before there is one: its text is not the caller's to write.
+
+
+def _how(mode: str) -> str:
+    if mode not in ("soft", "hard"):
+        raise InvalidArgumentError(f'mode is "soft" or "hard", not "{mode[:40]}"')
+    return mode
+
+
+def _counted(path: str) -> str:
+    return MANAGER if path == MANAGER else path_of(key_of_path(path))
 
 
 def _check_limit(limit: int) -> None:

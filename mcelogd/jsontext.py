@@ -26,7 +26,7 @@ locations           of memory errors, one object per DIMM involved: die, memory_
 cache               type, level
 bus                 level, participation, request, transaction, timeout
 root_port           of I/O errors, "segment:bus:device.function" in hex
-marks               erratum, left-over, firmware: see `mcelogd.marks`; always there
+marks               erratum, left-over, firmware, test: see `mcelogd.marks`; always there
 lines               the decoded text, as a list
 symbol              the kernel's name of the function at `ip`, from a text
 incomplete          true if a text lacks parts of the record, or some could not be read

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What is known about a record beyond its registers: that it may not mean what they say.
 
-A mark never hides a record, nor keeps it from being counted.
+A mark never hides a record; only a self test is not counted as an error.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mcelogd.cpu import Vendor, parse_cpuid
 from mcelogd.decode import bits
+from mcelogd.decode.self_test import is_self_test
 
 if TYPE_CHECKING:
     from mcelogd.cpu import CpuType
@@ -23,11 +24,13 @@ class Mark(enum.StrEnum):
     LEFT_OVER: found in the registers at boot, it happened before that.
     FIRMWARE: made up by the kernel from a firmware's report; its error code
     says only that it was memory.
+    TEST: injected by mcelog's self test, no error of the hardware.
     """
 
     ERRATUM = "erratum"
     LEFT_OVER = "left-over"
     FIRMWARE = "firmware"
+    TEST = "test"
 
 
 # Haswell, Haswell ULT and GT3e, Broadwell, Skylake server: errata HSD131, HSM142, HSW131, BDM48, SKX37
@@ -61,6 +64,7 @@ def marks_of(
         (Mark.ERRATUM, _is_spurious(record, cpu_type)),
         (Mark.LEFT_OVER, has_tsc and _is_left_over(record, boot_seconds)),
         (Mark.FIRMWARE, _is_of_firmware(record)),
+        (Mark.TEST, is_self_test(record)),
     )
     return tuple(mark for mark, holds in found if holds)
 

@@ -15,6 +15,7 @@ from mcelogd import cpu as cpus
 from mcelogd import message_ids
 from mcelogd.decode import is_known_bogus
 from mcelogd.decode.cache import CachedDecoder
+from mcelogd.decode.self_test import is_self_test
 from mcelogd.event import Event, Finding, Kind, Severity
 from mcelogd.record import RecordLengthError, layout, pack
 from mcelogd.store.rows import Batch, StoredEvent, memory_row, page_row, stored
@@ -39,13 +40,15 @@ class About(NamedTuple):
     """What is known of an event besides itself.
 
     `number` is its place among those handled in one go, `errors` how many its
-    DIMM has had; a duplicate was counted before, as another record.
+    DIMM has had; a duplicate was counted before, as another record. A self
+    test's record is no error at all.
     """
 
     event_id: int
     number: int
     errors: int | None
     is_duplicate: bool = False
+    is_test: bool = False
 
 
 class Listener(Protocol):
@@ -152,6 +155,9 @@ class Pipeline:
         if not record.time:
             record = record._replace(time=now)
         event = self._decode(record)
+        if is_self_test(record):
+            self._take_test(event, data, number, told=told)
+            return
         counted = self.books.account(event, now)
         self._count(event, is_duplicate=counted.is_duplicate)
         event_id = self._keep(event, data, self._summarize(event))
@@ -166,10 +172,19 @@ class Pipeline:
         for crossing in counted.crossings:
             self._actions.crossed(crossing, event)
 
+    def _take_test(self, event: Event, data: bytes, number: int, *, told: bool) -> None:
+        """The record of a self test is kept and told, but is no error: nothing is counted, nobody acts."""
+        self.totals = self.totals._replace(records_read=self.totals.records_read + 1)
+        event_id = self._keep(event, data, self._summarize(event))
+        if not told:
+            self._reporter.event(event, About(event_id, number, None, is_test=True))
+
     def remember(self, data: bytes) -> None:
         """A record that an earlier run took."""
         with contextlib.suppress(RecordLengthError):
-            self.books.remember(self.decoded(data))
+            event = self.decoded(data)
+            if not is_self_test(event.record):
+                self.books.remember(event)
 
     def decoded(self, data: bytes) -> Event:
         """What a record of the store means; RecordLengthError if it is none."""

@@ -18,6 +18,7 @@ from mcelogd.decode.bits import (
     MCI_STATUS_MISCV,
     extract,
 )
+from mcelogd.decode.self_test import is_self_test
 from mcelogd.event import NOWHERE, Kind, Severity, Tracking
 from mcelogd.marks import marks_of
 
@@ -43,6 +44,9 @@ PRIORITIES = {
 }
 """syslog(3) priorities. Data is lost from 3 (err) on, so `journalctl -p err` shows just that; 0 (emerg)
 is left out because journald writes it to every terminal."""
+
+TEST_PRIORITY = 6
+"""Of a self test's record: nobody need be told."""
 
 MESSAGE_IDS = {
     Kind.CACHE: message_ids.CACHE_ERROR,
@@ -100,6 +104,8 @@ TRANSACTION = "Transaction: "
 
 def message_id(event: Event) -> str:
     """MESSAGE_ID of the event's entry."""
+    if is_self_test(event.record):
+        return message_ids.SELF_TEST_RECORD
     if event.kind is not Kind.MEMORY:
         return MESSAGE_IDS[event.kind]
     if event.severity.is_corrected:
@@ -127,7 +133,7 @@ def fields(
     known = {
         "MESSAGE": summary(event, labels),
         "MESSAGE_ID": message_id(event),
-        "PRIORITY": str(PRIORITIES[event.severity]),
+        "PRIORITY": str(TEST_PRIORITY if is_self_test(event.record) else PRIORITIES[event.severity]),
         "MCE_EVENT_ID": _decimal(event_id),
         "MCE_COUNT": _decimal(count),
         "MCE_MARKS": " ".join((*marks_of(event.record, event.cpu_type), *marks)),
@@ -143,6 +149,8 @@ def fields(
 def summary(event: Event, labels: Labels = ()) -> str:
     """One line for people: how bad, what, where, and who reported it."""
     record = event.record
+    if is_self_test(record):
+        return f"Self test of mcelog: one injected record, no error (CPU {record.cpu})"
     socket = "" if record.socketid is None else f"socket {record.socketid} "
     if event.kind is Kind.THERMAL:
         hot = event.severity is not Severity.INFO

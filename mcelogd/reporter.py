@@ -131,10 +131,21 @@ class EventReporter:
         self._raw = raw
 
     def event(self, event: Event, about: About) -> None:
+        if about.is_test:
+            self._tell_event(event, about)
+            return
         verdict = self._storms.take(event, self._clock())
         self._is_told = verdict.is_told
         if not verdict.is_told:
             return
+        labels = self._tell_event(event, about)
+        if is_cache_worn(event) and self.logged.cache:
+            self._text.write(report.worn_cache(event))
+        if verdict is not StormVerdict.TELL:
+            self._storm_begun(event, labels, is_mixed=verdict is StormVerdict.BEGIN_MIXED)
+
+    def _tell_event(self, event: Event, about: About) -> Sequence[str | None]:
+        """Its entry and its text; the labels of its DIMMs."""
         if self._raw:
             self._text.write(render.raw_text(event.record))
         else:
@@ -144,10 +155,7 @@ class EventReporter:
         self._journal(
             report.fields(event, event_id=about.event_id, count=about.errors, labels=labels, marks=marks)
         )
-        if is_cache_worn(event) and self.logged.cache:
-            self._text.write(report.worn_cache(event))
-        if verdict is not StormVerdict.TELL:
-            self._storm_begun(event, labels, is_mixed=verdict is StormVerdict.BEGIN_MIXED)
+        return labels
 
     def crossed(self, crossing: AnyCrossing, event: Event) -> None:  # noqa: ARG002  # a Listener's
         match crossing:
@@ -259,6 +267,12 @@ class EventReporter:
         message = f"The counters of {what} were set to zero by user {uid}"
         self._text.write(message + "\n")
         self._send(message_ids.COUNTERS_RESET, message, 5, MCE_OBJECT=what, MCE_USER=str(uid))
+
+    def self_tested(self, *, ok: bool, result: str) -> None:
+        """A self test was made."""
+        message = f"Self test of mcelog: {result}"
+        self._text.write(message + "\n")
+        self._send(message_ids.SELF_TEST, message, 6 if ok else 3, MCE_RESULT=result)
 
     def acquitted(self, place: str, uid: int) -> None:
         """Someone says that a DIMM is sound."""

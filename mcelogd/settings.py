@@ -426,6 +426,7 @@ class Settings(Options):
         ),
         Command("acquit", "Tell it that the DIMM SOCKET/CHANNEL/DIMM is sound", ours=True),
         Command("imc-log", "Switch on what --no-imc-log leaves alone; mcelog.service runs it", ours=True),
+        Command("inject-self-test", "Inject one harmless record; mcelogctl self-test runs it", ours=True),
         Command("check-config", "Check the settings, print those in effect", ours=True),
     )
 

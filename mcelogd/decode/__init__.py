@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mcelogd.cpu import Vendor
-from mcelogd.decode import amd, architectural, bits, zhaoxin
+from mcelogd.decode import amd, architectural, bits, self_test, zhaoxin
 from mcelogd.decode.amd import k8
 from mcelogd.decode.models import MODELS
 from mcelogd.event import Event
@@ -62,6 +62,8 @@ def bank_name(bank: int, cpu_type: CpuType | None = None) -> str:
 
 
 def _finding(record: MceRecord, cpu_type: CpuType) -> Finding:
+    if self_test.is_self_test(record):
+        return self_test.FINDING
     if cpu_type.vendor in AMD_LIKE:
         return amd.decode(record, cpu_type)
     if record.bank == bits.THERMAL_BANK:

@@ -30,7 +30,7 @@ USES = {"dbus_iface": "dbus"}
 """A package that a module may know beside its own."""
 
 WIRING = ("__main__", "administration", "assembly", "cli", "ctl", "daemon", "intake", "oneshot")
-WIRING += ("reload", "startup", "state", "takeover")
+WIRING += ("reload", "selftest_chain", "startup", "state", "takeover")
 """What puts the parts together. All others know the above and their own package only."""
 
 IMPURE = """
