@@ -57,15 +57,15 @@ def test_each_link_says_whether_it_held(scratch: Scratch, bus: PrivateBus) -> No
 
 
 def test_it_is_marked_everywhere_and_counted_nowhere(scratch: Scratch, bus: PrivateBus) -> None:
-    peer = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    peer.bind(str(scratch.directory / "journal"))
-    peer.setblocking(False)
-    on_bus(scratch, bus, "unknown-error-trigger = no-such-trigger")
-    scratch.send(memory_error(5))
-    scratch.wait_stored(1)
-    ctl("self-test", "--json", bus=bus)
-    scratch.wait_stored(2)
-    told = [entry for entry in entries(peer) if "MCE_MARKS" in entry]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as peer:
+        peer.bind(str(scratch.directory / "journal"))
+        peer.setblocking(False)
+        on_bus(scratch, bus, "unknown-error-trigger = no-such-trigger")
+        scratch.send(memory_error(5))
+        scratch.wait_stored(1)
+        ctl("self-test", "--json", bus=bus)
+        scratch.wait_stored(2)
+        told = [entry for entry in entries(peer) if "MCE_MARKS" in entry]
     assert [(entry["MCE_MARKS"], entry["PRIORITY"], entry["MCE_SEVERITY"]) for entry in told] == [
         ("test", "6", "info")
     ]
