@@ -60,11 +60,13 @@ class Bus(Protocol):
 class ObjectTree:
     """All objects of this process, below one that manages them."""
 
-    def __init__(self, bus: Bus, manager: str, gate: Gate) -> None:
-        """`manager` is the path of the object that has the interface ObjectManager."""
+    def __init__(self, bus: Bus, manager: str, gate: Gate, read: str = "") -> None:
+        """`manager` is the path of the object that has the interface ObjectManager; `read` polkit's action
+        for asking it which objects there are, be there any or not."""
         self._bus = bus
         self._manager = manager
         self._gate = gate
+        self._read = [read] if read else []
         self._objects: dict[str, dict[str, Interface]] = {}
         self._children: dict[str, set[str]] = {}
         self._changes = _Changes(bus)
@@ -204,7 +206,7 @@ class ObjectTree:
             self._encoded_objects,
             functools.partial(EncodedReturn, call, "a{oa{sa{sv}}}"),
             waits=True,
-            actions=_to_read(managed),
+            actions=sorted({*self._read, *_to_read(managed)}),
         )
 
     def _on(self, path: str) -> Iterable[Interface]:
