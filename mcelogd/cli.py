@@ -56,6 +56,9 @@ def run(arguments: list[str]) -> int:
         sys.stderr.write(f"mcelog {__version__}\n")
         return 0
     overrides = Settings.overrides(options)
+    if command == "doctor":
+        # A mcelog.conf that cannot be used is one of its findings.
+        return _printing(_doctor, Settings.load(None, overrides))
     config = _config(overrides)
     if command in ("client", "ping", "history", "replaced", "acquit"):
         return _ask(command, positional, config)
@@ -73,6 +76,8 @@ def _run_with(command: str, settings: Settings, positional: list[str], reread: C
         return 0
     if command == "imc-log":
         return _switch_on_imc_log(settings)
+    if command in ("prepare-source", "cleanup"):
+        return _manage_source(command, settings)
     if command == "inject-self-test":
         return _inject_self_test(settings, positional)
     if command == "ascii":
@@ -136,6 +141,21 @@ def _switch_on_imc_log(settings: Settings) -> int:
     return imc_log.main(sysfs_root=settings.sysfs_root)
 
 
+def _manage_source(command: str, settings: Settings) -> int:
+    """Make or remove the kernel's buffers; nothing to make where records come from elsewhere."""
+    from mcelogd.sources import SourceError, choice, tracefs
+
+    try:
+        if command == "cleanup":
+            tracefs.cleanup(settings.tracefs_root)
+        elif choice.is_tracefs(settings, ""):
+            tracefs.prepare(settings.tracefs_root, settings.trace_buffer_size)
+    except SourceError as error:
+        _complain(str(error))
+        return 1
+    return 0
+
+
 def _inject_self_test(settings: Settings, positional: list[str]) -> int:
     """The number of the test, and what the daemon reads."""
     number, source = positional if len(positional) == 2 else ("", "")
@@ -152,6 +172,18 @@ def _inject_self_test(settings: Settings, positional: list[str]) -> int:
         _complain(f"self test: {error}")
         return error.status
     return 0
+
+
+def _doctor(settings: Settings) -> int:
+    import argparse
+
+    from mcelogd.ctl.output import Output
+    from mcelogd.doctor.report import report
+
+    # Closed, it is None: the exit status is an answer, too.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115, PTH123  # as long as we run
+    output = Output(argparse.Namespace(json=settings.json, no_pager=True, no_legend=False))
+    return report(output, settings.root, settings.config_file)
 
 
 def _check_config(settings: Settings) -> int:

@@ -150,7 +150,9 @@ class Daemon:
         directory = self._state.path if found is not None else None
         recovered = Recovered(generation=1)
         if directory is not None:
-            recovered = recover(directory, saved.position, self._pipeline, self._writer.put)
+            recovered = recover(
+                directory, saved.position, self._pipeline, self._writer.put, self._source.taken_apart
+            )
             self._writer.flush(STORE_SECONDS)
             self._seek(recovered.origin, recovered.offset)
         self._spools = Spools(directory, self._source, recovered.generation)

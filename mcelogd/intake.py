@@ -66,10 +66,11 @@ class Spools:
                     source.read_size,
                     source.origin,
                     source.offset,
+                    source.landing,
                 )
             except SpoolError as error:
                 log.error("%s; what is being read is lost if mcelog is killed", error.strerror)
-        return Spool.in_memory(generation, source.record_length, source.read_size)
+        return Spool.in_memory(generation, source.record_length, source.read_size, source.landing)
 
 
 class Recovered(NamedTuple):
@@ -82,16 +83,24 @@ class Recovered(NamedTuple):
 
 
 def recover(
-    directory: Path, stored: StorePosition, pipeline: Pipeline, put: Callable[[Batch], None]
+    directory: Path,
+    stored: StorePosition,
+    pipeline: Pipeline,
+    put: Callable[[Batch], None],
+    taken_apart: Callable[[bytes], bytes] = bytes,
 ) -> Recovered:
-    """Take in what an earlier run read and did not get into the store."""
+    """Take in what an earlier run read and did not get into the store.
+
+    `taken_apart` gives the records of what landed in a spool.
+    """
     found = Recovered(stored[0] + 1)
     for leftover in leftovers(directory, Position(*stored)):
         form = layout(leftover.record_length)
         length = form.length
-        count = len(leftover.data) // length
+        records = leftover.data + (taken_apart(leftover.landed) if leftover.landed else b"")
+        count = len(records) // length
         for index in range(leftover.first, count):
-            data = leftover.data[index * length : (index + 1) * length]
+            data = records[index * length : (index + 1) * length]
             pipeline.take(form, data, told=index < leftover.told)
         if count > leftover.first:
             log.warning("%d records were read but not stored before; stored now", count - leftover.first)

@@ -230,11 +230,25 @@ class Settings(Options):
         "Read from auto, device or tracefs",
         ours=True,
     )
+    tracefs_root = _option(
+        "tracefs-root", "DIR", parse_path, "/sys/kernel/tracing", "Where tracefs is mounted", ours=True
+    )
+    trace_buffer_size = Setting(
+        GLOBAL,
+        "trace-buffer-size",
+        integer(4, 1 << 20),
+        256,
+        "KiB for each CPU in which the kernel keeps records that were not read yet",
+        ours=True,
+    )
     json = _option(
         "json", "", parse_bool, False, "Print decoded records as JSON, one a line", ours=True, in_file=False
     )
     record_length = _option(
         "record-length", "N", parse_record_length, LENGTH, "Bytes of a record in a FIFO or file", ours=True
+    )
+    root = _option(
+        "root", "DIR", parse_path, "/", "With --doctor: look at the system in DIR", ours=True, in_file=False
     )
     state_dir = _option(
         "state-dir", "DIR", parse_path, "/var/lib/mcelog", "Where counters and records are kept", ours=True
@@ -425,7 +439,10 @@ class Settings(Options):
             "replaced", "Tell the daemon that the DIMM SOCKET/CHANNEL/DIMM is another one now", ours=True
         ),
         Command("acquit", "Tell it that the DIMM SOCKET/CHANNEL/DIMM is sound", ours=True),
+        Command("doctor", "Say what keeps errors from being logged, and the remedy", ours=True),
         Command("imc-log", "Switch on what --no-imc-log leaves alone; mcelog.service runs it", ours=True),
+        Command("prepare-source", "Have the kernel buffer machine checks; mcelog.service runs it", ours=True),
+        Command("cleanup", "Undo that: remove the buffers, and what is in them", ours=True),
         Command("inject-self-test", "Inject one harmless record; mcelogctl self-test runs it", ours=True),
         Command("check-config", "Check the settings, print those in effect", ours=True),
     )

@@ -8,7 +8,12 @@ store takes the records from it and remembers how far it got.
 
 A spool file holds one generation of records::
 
-    spool-GENERATION: header page | record | record | ... | zeros
+    spool-GENERATION: header page | landing | record | record | ... | zeros
+
+The landing is there for a source whose records need to be taken out of what is
+read: a page of a trace ring buffer. Such a page lands there as it is, its
+records are put behind the others, then it is cleared. Where a crash comes
+between, the page is taken apart once more.
 
 Nothing says how many records there are, since nothing could be written at the
 instant they arrive: the end is where only zeros follow. An all-zero record is
@@ -32,9 +37,12 @@ CAPACITY = 1 << 20
 
 _MAGIC = b"MCESPOOL"
 _HEADER = struct.Struct("<8sIIQQ64s")
-_VERSION = 1
+_VERSION, _VERSION_LANDING = 1, 2
 _TOLD = struct.Struct("<Q")
 _TOLD_AT = 256
+_LANDING = struct.Struct("<QQ")
+_LANDING_AT = 264
+"""Bytes of the landing; records there were before what is in it."""
 _DATA = 4096
 _PREFIX = "spool-"
 
@@ -54,7 +62,7 @@ class Leftover(NamedTuple):
     """Records an earlier run spooled, from `first` on those the store does not have.
 
     Of all its records, `told` were reported. `origin` and `offset` say what was read, and from
-    where on, where that can be read again.
+    where on, where that can be read again. The records of what `landed` come after `data`.
     """
 
     generation: int
@@ -64,17 +72,21 @@ class Leftover(NamedTuple):
     told: int
     origin: str
     offset: int
+    landed: bytes = b""
 
 
 class Spool:
     """One generation's file, open for reading records into."""
 
-    def __init__(self, memory: mmap.mmap, generation: int, record_length: int, path: Path | None) -> None:
+    def __init__(
+        self, memory: mmap.mmap, generation: int, record_length: int, path: Path | None, landing: int = 0
+    ) -> None:
         self.generation = generation
         self.record_length = record_length
         self.path = path
         self._memory = memory
-        self._view = memoryview(memory)[_DATA:]
+        self._landing = memoryview(memory)[_DATA : _DATA + landing]
+        self._view = memoryview(memory)[_DATA + landing :]
         self._capacity = len(self._view) // record_length * record_length
         self._end = 0
         self._taken = 0
@@ -88,35 +100,39 @@ class Spool:
         at_least: int = 0,
         origin: str = "",
         offset: int = 0,
+        landing: int = 0,
     ) -> Spool:
         """A new spool file in `directory` with room for `at_least` bytes; SpoolError if there can be none.
 
         `origin` (at most 64 bytes) and `offset` name what is about to be read, for leftovers().
+        `landing` is how much is read at a time of what needs to be taken apart.
 
         The file is allocated and touched before it is used: a page fault that
         fails inside the kernel's copy loop would lose the records being read.
         """
-        size = _DATA + max(CAPACITY, 2 * at_least)
+        size = _DATA + landing + max(CAPACITY, 2 * at_least)
         path = directory / f"{_PREFIX}{generation:012d}"
         fresh = path.with_suffix(".new")
-        header = _HEADER.pack(_MAGIC, _VERSION, record_length, generation, offset, origin.encode())
+        version = _VERSION_LANDING if landing else _VERSION
+        header = _HEADER.pack(_MAGIC, version, record_length, generation, offset, origin.encode())
         try:
             with fresh.open("w+b") as file:
                 os.posix_fallocate(file.fileno(), 0, size)
                 memory = mmap.mmap(file.fileno(), size)
                 _touch(memory)
                 memory[: _HEADER.size] = header
+                _LANDING.pack_into(memory, _LANDING_AT, landing, 0)
             fresh.rename(path)
         except OSError as error:
             fresh.unlink(missing_ok=True)
             raise SpoolError(error.errno, f"cannot make a spool in {directory}: {error.strerror}") from error
-        return cls(memory, generation, record_length, path)
+        return cls(memory, generation, record_length, path, landing)
 
     @classmethod
-    def in_memory(cls, generation: int, record_length: int, at_least: int = 0) -> Spool:
+    def in_memory(cls, generation: int, record_length: int, at_least: int = 0, landing: int = 0) -> Spool:
         """A spool that does not outlive the process, for when no file can be had."""
-        size = _DATA + max(CAPACITY, 2 * at_least)
-        return cls(mmap.mmap(-1, size), generation, record_length, None)
+        size = _DATA + landing + max(CAPACITY, 2 * at_least)
+        return cls(mmap.mmap(-1, size), generation, record_length, None, landing)
 
     @property
     def room(self) -> int:
@@ -146,6 +162,24 @@ class Spool:
             self._view[self._end : self._end + count - whole] = bytes(count - whole)
         return count
 
+    def land(self, fd: int) -> memoryview:
+        """One read(2) into the landing; what is there now, empty when nothing was to be read.
+
+        It must be followed by put(), before anything else is read.
+        """
+        _LANDING.pack_into(self._memory, _LANDING_AT, len(self._landing), self._end // self.record_length)
+        try:
+            return self._landing[: os.readv(fd, [self._landing])]
+        except BlockingIOError:
+            return self._landing[:0]
+
+    def put(self, records: bytes) -> None:
+        """The records that were in the landing, which is free again then."""
+        self._view[self._end : self._end + len(records)] = records
+        # Only once they are all there the page may go.
+        self._end += len(records)
+        self._landing[:] = bytes(len(self._landing))
+
     def take(self, at_most: int) -> Iterator[bytes]:
         """The next records not yet taken."""
         for _ in range(min(at_most, self.pending)):
@@ -160,6 +194,7 @@ class Spool:
     def close(self) -> None:
         """Unmap the file; what is in it stays."""
         self._view.release()
+        self._landing.release()
         self._memory.close()
 
 
@@ -200,18 +235,26 @@ def _read(path: Path, generation: int, first: int) -> Leftover | None:
     if len(content) < _DATA:
         return None
     magic, version, length, written_as, offset, origin = _HEADER.unpack_from(content)
-    if (magic, version, written_as) != (_MAGIC, _VERSION, generation) or length <= 0:
+    is_ours = magic == _MAGIC and version in (_VERSION, _VERSION_LANDING) and written_as == generation
+    if not is_ours or length <= 0:
         return None
-    used = len(content.rstrip(b"\0")) - _DATA
+    landing, before = _LANDING.unpack_from(content, _LANDING_AT) if version == _VERSION_LANDING else (0, 0)
+    start = _DATA + landing
+    used = len(content.rstrip(b"\0")) - start
     records = max(0, -(-used // length))
+    landed = content[_DATA:start] if any(content[_DATA:start]) else b""
+    if landed:
+        # Some of its records may have been put there already.
+        records = min(records, before)
     return Leftover(
         generation=generation,
         record_length=length,
-        data=content[_DATA : _DATA + records * length],
+        data=content[start : start + records * length],
         first=min(first, records),
         told=_TOLD.unpack_from(content, _TOLD_AT)[0],
         origin=origin.rstrip(b"\0").decode("ascii", "replace"),
         offset=offset,
+        landed=landed,
     )
 
 

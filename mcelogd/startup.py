@@ -18,7 +18,7 @@ from mcelogd.pipeline import CpuChoice
 from mcelogd.record import LENGTH, RecordLengthError, layout
 from mcelogd.service_manager import ServiceManager, is_journal
 from mcelogd.settings import DAEMON_LOGFILE, Settings, Syslog
-from mcelogd.sources import SourceError
+from mcelogd.sources import SourceError, choice
 from mcelogd.sources.device import PATH, DeviceSource
 from mcelogd.sources.stream import StreamSource
 
@@ -77,7 +77,7 @@ def run_once(settings: Settings, device: str) -> int:
     if isinstance(source, int):
         return source
     try:
-        sinks = _once_sinks(settings, is_device=isinstance(source, DeviceSource))
+        sinks = _once_sinks(settings, is_device=not isinstance(source, StreamSource))
     except OSError as error:
         _complain(f"cannot open logfile {settings.logfile}: {error.strerror}")
         return 1
@@ -90,6 +90,10 @@ def run_once(settings: Settings, device: str) -> int:
 def _open_source(settings: Settings, device: str) -> Source | int:
     """The source, or the exit status where there is none."""
     try:
+        if choice.is_tracefs(settings, device):
+            from mcelogd.sources.tracefs import TracefsSource
+
+            return TracefsSource(settings.tracefs_root, settings.trace_buffer_size)
         path = device or PATH
         if _is_stream(path):
             return StreamSource(path, _record_length(settings, path))

@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from mcelogd import message_ids
+from mcelogd.store import DATABASE as DATABASE
 from mcelogd.store.database import NOTHING, StoreError, open_or_replace, peek
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from mcelogd.store.retention import Limits
 
 log = logging.getLogger(__name__)
-
-DATABASE = "mcelog.db"
 
 
 class StartError(Exception):

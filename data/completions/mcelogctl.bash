@@ -30,7 +30,7 @@ _mcelogctl_list() {
 _mcelogctl() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     local commands='status dimms sockets pages events show history monitor offline-page replaced acquit
-        reset reload self-test'
+        reset doctor reload self-test'
     local options='-H --host --address --json --no-pager --no-legend --no-ask-password -h --help'
     local kinds='memory cache tlb bus io internal thermal unknown'
     local severities='info corrected deferred recoverable uncorrected fatal deferred+'
@@ -41,7 +41,7 @@ _mcelogctl() {
         word=${COMP_WORDS[number]}
         case $word in
             -H | --host | --address | -S | --since | -U | --until | -k | --kind | -s | --severity | \
-                -n | --lines | -D | --directory | --machine)
+                -n | --lines | -D | --directory | --machine | --root)
                 number=$((number + 1))
                 ;;
             -*) ;;
@@ -60,7 +60,7 @@ _mcelogctl() {
             mapfile -t COMPREPLY < <(compgen -A hostname -- "$cur")
             return
             ;;
-        -D | --directory)
+        -D | --directory | --root)
             compopt -o filenames
             mapfile -t COMPREPLY < <(compgen -A directory -- "$cur")
             return
@@ -97,6 +97,7 @@ _mcelogctl() {
         show) options+=' -D --directory --machine' ;;
         offline-page) options+=' --hard' ;;
         reset) options+=' --all' ;;
+        doctor) options+=' --root' ;;
     esac
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")

@@ -2,7 +2,7 @@
 # Completion of mcelogctl for fish.
 
 set --local commands status dimms sockets pages events show history monitor offline-page replaced acquit \
-    reset reload self-test
+    reset doctor reload self-test
 
 function __mcelogctl_dimms --description 'Numbers and labels of the DIMMs'
     # Nobody is asked for a password meanwhile.
@@ -38,6 +38,7 @@ complete -c mcelogctl -n $none -a offline-page -d 'Take a page of memory out of 
 complete -c mcelogctl -n $none -a replaced -d 'Say that a DIMM is another one now'
 complete -c mcelogctl -n $none -a acquit -d 'Say that a DIMM is sound'
 complete -c mcelogctl -n $none -a reset -d 'Set counters to zero'
+complete -c mcelogctl -n $none -a doctor -d 'What keeps errors from being logged, and the remedy'
 complete -c mcelogctl -n $none -a reload -d 'Read mcelog.conf again'
 complete -c mcelogctl -n $none -a self-test -d 'Inject one harmless error, and see whether it is logged'
 
@@ -59,3 +60,5 @@ complete -c mcelogctl -n $journal -l machine -x -a all -d 'Of this machine, or o
 
 complete -c mcelogctl -n '__fish_seen_subcommand_from offline-page' -l hard -d 'Even if processes are killed by it'
 complete -c mcelogctl -n '__fish_seen_subcommand_from dimms replaced acquit reset' -a '(__mcelogctl_dimms)'
+complete -c mcelogctl -n '__fish_seen_subcommand_from doctor' -l root -x -a '(__fish_complete_directories)' \
+    -d 'Look at the system in this directory'

@@ -196,6 +196,20 @@ journal, or asks another --host, gets what mcelog's store has.""",
             Example("--all", "of everything"),
         ),
     ),
+    Command(
+        "doctor",
+        "",
+        "What keeps errors from being logged, and the remedy",
+        (Argument("--root", "DIR", "look at the system whose file system is in DIR, not at this one"),),
+        """\
+Looks at each link of the chain from the CPU to the journal, in that order. Needs neither a
+running mcelog nor a bus; as root it sees more. Exit status: 0 all is well, as far as can be seen;
+1 there are warnings; 2 something is broken.""",
+        (
+            Example("", "why is nothing logged?"),
+            Example("--json | jq '.[] | select(.state == \"broken\").remedy'", "for a script"),
+        ),
+    ),
     Command("reload", "", "Read mcelog.conf again"),
     Command("self-test", "", "Have one harmless error injected, and see whether it is logged"),
 )

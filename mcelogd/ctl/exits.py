@@ -7,7 +7,10 @@ import enum
 
 
 class Exit(enum.IntEnum):
-    """Exit statuses; those from 10 on are of `status` alone. They never change their meaning."""
+    """Exit statuses; those from 10 on are of `status` alone. They never change their meaning.
+
+    `doctor` has its own: doctor/finding.py.
+    """
 
     OK = 0
     FAILURE = 1

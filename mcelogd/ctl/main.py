@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _run(arguments: Sequence[str]) -> Exit:
+def _run(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     if options.version:
         sys.stdout.write(f"mcelogctl {__version__}\n")
@@ -61,7 +61,9 @@ def _help(name: str) -> Exit:
     return Exit.OK
 
 
-def _command(options: argparse.Namespace, output: Output) -> Exit:
+def _command(options: argparse.Namespace, output: Output) -> int:
+    if options.command == "doctor":
+        return _doctor(options, output)
     if options.command in ("events", "show"):
         from mcelogd.ctl import events
 
@@ -75,6 +77,14 @@ def _command(options: argparse.Namespace, output: Output) -> Exit:
     from mcelogd.ctl import actions
 
     return asyncio.run(actions.run(options, output))
+
+
+def _doctor(options: argparse.Namespace, output: Output) -> int:
+    if options.host is not None:
+        raise CtlError("doctor looks at this machine only: run it on the other, by ssh", Exit.USAGE)
+    from mcelogd.doctor.report import report
+
+    return report(output, options.root or "/")
 
 
 def _open_standard_descriptors() -> None:

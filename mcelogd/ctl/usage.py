@@ -33,7 +33,8 @@ def overview() -> str:
         f"Examples:\n{_examples(EXAMPLES, 'mcelogctl')}\n"
         "Exit status:\n"
         "  0 done, 1 not done, 2 wrong arguments, 3 mcelog cannot be reached, 4 not allowed;\n"
-        "  of status also 10 watch, 11 act, 12 machine checks are not being read\n"
+        "  of status also 10 watch, 11 act, 12 machine checks are not being read;\n"
+        "  of doctor 0 well, 1 warnings, 2 broken\n"
     )
 
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from mcelogd.dimms.smbios import Smbios
 
 
+NOT_MAPPED = "SMBIOS does not map addresses to DIMMs (no type 20)"
+
+
 class Verdict(NamedTuple):
     """Whether `--dmi` may be switched on by itself; `reason` is one line that says why not."""
 
@@ -34,7 +37,7 @@ def sanity(smbios: Smbios) -> Verdict:
 def _ranges_at_fault(smbios: Smbios) -> str:
     ranges = smbios.device_ranges
     if not ranges:
-        return "SMBIOS does not map addresses to DIMMs (no type 20)"
+        return NOT_MAPPED
     if any(later.start < earlier.end for earlier, later in pairwise(ranges)):
         return "address ranges in SMBIOS overlap (interleaved DIMMs)"
     if len(ranges) <= 2 < len(_in_use(smbios)):
@@ -70,5 +73,5 @@ def problems(smbios: Smbios, names: DimmNames) -> list[str]:
             "when they are replaced, mcelog has to be told"
         )
     if not smbios.device_ranges:
-        found.append("SMBIOS does not map addresses to DIMMs (no type 20)")
+        found.append(NOT_MAPPED)
     return found

@@ -28,6 +28,8 @@ class Source(Protocol):
     """Identifies a source that can be read twice (a regular file); empty for others."""
     offset: int
     """Bytes read so far of such a source."""
+    landing: int
+    """Room in the spool for what is read as one and holds records (Spool.land()), in bytes; 0: none."""
 
     def fileno(self) -> int | None:
         """What to poll for reading; None when there is nothing to wait for."""
@@ -37,6 +39,9 @@ class Source(Protocol):
 
         Raises OSError when the source fails.
         """
+
+    def taken_apart(self, landed: bytes) -> bytes:
+        """The records of what landed in a spool and was left there by a crash."""
 
     def read_all(self) -> Iterator[bytes]:
         """Each record that is there, up to the end: for reading once, without a spool."""

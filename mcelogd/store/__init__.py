@@ -8,3 +8,6 @@ loses no record that was read and counts none twice.
 `database` opens it and says what it holds, `writer` commits to it in a thread
 of its own whatever becomes of the file, `reader` answers questions beside it.
 """
+
+DATABASE = "mcelog.db"
+"""Its name in the state directory."""

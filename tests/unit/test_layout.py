@@ -19,8 +19,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "mcelogd"
 
 PURE = ("account", "ascii", "bulk", "cpu", "decode", "event", "jsontext", "marks", "message_ids", "rate")
-PURE += ("act.caps", "dbus.wire", "dimms", "record", "render", "report", "store.rows")
+PURE += ("act.caps", "dbus.wire", "dimms", "record", "render", "report", "ring", "store.rows")
 PURE += ("trigger_variables", "triggers")
+PURE += ("earlier.dumps", "earlier.found", "earlier.merge", "earlier.messages")
+PURE += ("doctor.checks", "doctor.checks_machine", "doctor.checks_memory", "doctor.checks_service")
+PURE += ("doctor.checks_sources", "doctor.checks_surroundings", "doctor.checks_takers")
+PURE += ("doctor.facts", "doctor.finding", "doctor.parse")
 """No side effects: what they do depends on their arguments alone."""
 
 SETTINGS = ("config", "options", "settings", "values")
@@ -29,7 +33,7 @@ SETTINGS = ("config", "options", "settings", "values")
 USES = {"dbus_iface": "dbus"}
 """A package that a module may know beside its own."""
 
-WIRING = ("__main__", "administration", "assembly", "cli", "ctl", "daemon", "intake", "oneshot")
+WIRING = ("__main__", "administration", "assembly", "cli", "ctl", "daemon", "doctor", "intake", "oneshot")
 WIRING += ("reload", "selftest_chain", "startup", "state", "takeover")
 """What puts the parts together. All others know the above and their own package only."""
 

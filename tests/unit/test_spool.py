@@ -69,6 +69,45 @@ def test_zeros_inside_and_at_the_end_of_records(tmp_path: Path) -> None:
     assert found.data == records(0x11) + blank + records(1 << 40)
 
 
+def landed(spool: Spool, data: bytes) -> bytes:
+    read, write = os.pipe()
+    try:
+        os.write(write, data)
+        os.set_blocking(read, False)
+        page = bytes(spool.land(read))
+        assert not spool.land(read)
+        return page
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def test_what_lands_is_found_until_its_records_are_there(tmp_path: Path) -> None:
+    """The process may die after any of these lines: each record is found once."""
+    spool = Spool.create(tmp_path, 1, LENGTH, landing=512)
+    fill(spool, records(1))
+    assert landed(spool, b"page") == b"page"
+    (found,) = leftovers(tmp_path, Position(0, 0))
+    assert (found.data, found.landed) == (records(1), b"page".ljust(512, b"\0"))
+    # Killed while its records are being put there: those that are count as not there.
+    spool._view[LENGTH : 2 * LENGTH] = records(2)
+    (found,) = leftovers(tmp_path, Position(1, 1))
+    assert (found.data, found.first, found.landed[:4]) == (records(1), 1, b"page")
+    spool.put(records(2, 3))
+    (found,) = leftovers(tmp_path, Position(0, 0))
+    assert (found.data, found.landed) == (records(1, 2, 3), b"")
+    assert list(spool.take(9)) == [records(1), records(2), records(3)]
+    # A page without records.
+    landed(spool, b"other")
+    spool.put(b"")
+    assert leftovers(tmp_path, Position(0, 0))[0].landed == b""
+
+
+def test_the_landing_takes_no_room_from_records(tmp_path: Path) -> None:
+    assert Spool.create(tmp_path, 1, LENGTH, landing=4096).room == Spool.create(tmp_path, 2, LENGTH).room
+    assert landed(Spool.in_memory(3, LENGTH, landing=4096), b"x") == b"x"
+
+
 def test_a_rest_of_a_record_is_not_kept(tmp_path: Path) -> None:
     spool = Spool.create(tmp_path, 1, LENGTH)
     assert fill(spool, records(1) + b"\xff" * 40) == LENGTH + 40
