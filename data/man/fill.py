@@ -90,7 +90,9 @@ def property_lines(doc: str, member: ET.Element) -> Iterator[str]:
 def call_lines(doc: str, member: ET.Element) -> Iterator[str]:
     """A method or signal; its arguments one by one."""
     arguments = [(said, one) for said, one in documented(member) if one.tag == "arg"]
-    given = [f'"{one.get("type")} {one.get("name")}"' for _, one in arguments if one.get("direction") != "out"]
+    given = [
+        f'"{one.get("type")} {one.get("name")}"' for _, one in arguments if one.get("direction") != "out"
+    ]
     yield " ".join((".It Fn", str(member.get("name")), *given))
     yield from prose(doc)
     told = [(said, one) for said, one in arguments if said or one.get("direction") == "out"]
@@ -107,7 +109,9 @@ def actions(text: str, _: str) -> Iterator[str]:
     """The polkit actions, with who may by default."""
     for action in ET.fromstring(text).iter("action"):
         yield f".It {action.get('id')}"
-        here, elsewhere = (MAY[action.findtext(f"defaults/{name}", "")] for name in ("allow_active", "allow_any"))
+        here, elsewhere = (
+            MAY[action.findtext(f"defaults/{name}", "")] for name in ("allow_active", "allow_any")
+        )
         who = f"Who sits at the machine: {here}; others: {elsewhere}."
         yield from prose(f"{sentence(action.findtext('description', ''))} {who}")
 
