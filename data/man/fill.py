@@ -24,7 +24,7 @@ WIDTH = 78
 EMITS_CHANGED = "org.freedesktop.DBus.Property.EmitsChangedSignal"
 CHANGES = {"const": "constant", "invalidates": "announced by name"}
 MAY = {"yes": "allowed", "no": "refused", "auth_admin": "an administrator's password"}
-MAY["auth_admin_keep"] = f"{MAY['auth_admin']}, asked for once in a while"
+MAY["auth_admin_keep"] = f"{MAY['auth_admin']}, remembered for a while"
 
 
 def main(template: str, *sources: str) -> None:
@@ -112,7 +112,7 @@ def actions(text: str, _: str) -> Iterator[str]:
         here, elsewhere = (
             MAY[action.findtext(f"defaults/{name}", "")] for name in ("allow_active", "allow_any")
         )
-        who = f"Who sits at the machine: {here}; others: {elsewhere}."
+        who = f"At the machine itself: {here}; from elsewhere: {elsewhere}."
         yield from prose(f"{sentence(action.findtext('description', ''))} {who}")
 
 
