@@ -28,6 +28,7 @@ MAY["auth_admin_keep"] = f"{MAY['auth_admin']}, remembered for a while"
 
 
 def main(template: str, *sources: str) -> None:
+    """Print the template, filled. A name without source is a KeyError, for who changes the template."""
     texts = {Path(source).name: Path(source).read_text("utf-8") for source in sources}
     for line in Path(template).read_text("utf-8").splitlines():
         asked = re.fullmatch(r"@(\S+?)(?: (.*))?@", line)
@@ -43,8 +44,8 @@ def prose(text: str) -> Iterator[str]:
     text = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", text).replace("\\", r"\e")
     text = re.sub(r"`([^`]+)`", r"\\(oq\1\\(cq", text.replace("…", "..."))
     text = re.sub(r"[^\x00-\x7f]", lambda found: rf"\[u{ord(found[0]):04X}]", text)
-    for sentence in re.split(r"(?<=[.?!]) (?=[A-Z])", text):
-        for line in textwrap.wrap(sentence, WIDTH, break_on_hyphens=False, break_long_words=False):
+    for piece in re.split(r"(?<=[.?!]) (?=[A-Z])", text):
+        for line in textwrap.wrap(piece, WIDTH, break_on_hyphens=False, break_long_words=False):
             yield rf"\&{line}" if line[0] in ".'" else line
 
 
