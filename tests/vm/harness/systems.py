@@ -42,6 +42,14 @@ SYSTEMS = {
     for system in (
         System("debian12-mcelog", suite="bookworm", python="3.11", kernel_source="linux-source-6.1"),
         System(
+            "debian12-stock",
+            suite="bookworm",
+            python="3.11",
+            kernel_source=None,
+            packages=PACKAGES + STOCK_KERNEL,
+            disk_mib=4096,
+        ),
+        System(
             "debian13",
             suite="trixie",
             python="3.13",

@@ -28,7 +28,7 @@ def _as_nobody(*words: str) -> subprocess.CompletedProcess[str]:
 def a_call_starts_the_service() -> None:
     """D-Bus activation; and the name is owned when systemd calls it started."""
     assert not service.is_active()
-    assert _read("Source") == 's "/dev/mcelog"\n'
+    assert _read("Source") == f's "{mce.source()}"\n'
     assert service.is_active()
     assert service.prop("BusName") == "org.mcelog"
     service.stop()
