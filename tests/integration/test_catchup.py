@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Machine checks from before, through the real daemon: told once, counted once, acted upon never."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mcelogd import message_ids
+from mcelogd.record import LENGTH, MceRecord, layout, pack
+from mcelogd.spool import Spool
+
+from .conftest import Scratch, memory_error, wait_for
+from .ctl_peers import journal
+from .journal_peer import Fields, Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+NOW = int(time.time())
+KILLS = int(os.environ.get("MCELOG_KILLS", "12"))
+BEFORE = 10
+"""Records in the kernel's log: as many as cross the DIMM's threshold of the scratch configuration."""
+
+
+def printed(record: MceRecord) -> tuple[str, ...]:
+    """As the kernel writes it out."""
+    return (
+        f"mce: [Hardware Error]: CPU {record.cpu}: Machine Check: 0 Bank {record.bank}: {record.status:016x}",
+        f"mce: [Hardware Error]: TSC {record.tsc:x} ADDR {record.addr:x} MISC {record.misc:x} ",
+        f"mce: [Hardware Error]: PROCESSOR 0:{record.cpuid:x} TIME {record.time} SOCKET {record.socketid}"
+        f" APIC {record.apicid:x} microcode d0003a5",
+    )
+
+
+def error(number: int, **changes: int) -> MceRecord:
+    known = {"tsc": 1000 + number, "time": NOW - 100 + number, **changes}
+    return layout(LENGTH).parse(memory_error(number, **known))
+
+
+class Machine:
+    """A scratch daemon with a journal of this boot, a pstore, and a socket in the place of journald's."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self.scratch = scratch
+        self.journal = scratch.directory / "kernel"
+        self.pstore = scratch.directory / "pstore"
+        self.pstore.mkdir()
+        self.peer = Peer(str(scratch.directory / "journal"))
+        self.heard: list[Fields] = []
+        self.tell([line for number in range(BEFORE) for line in printed(error(number))])
+        places = f"earlier-journal = {self.journal}\nearlier-pstore = {self.pstore}\n"
+        scratch.config.write_text(places + scratch.config.read_text())
+
+    def tell(self, lines: list[str]) -> None:
+        """The kernel's messages of this boot are these."""
+        self.journal.mkdir(exist_ok=True)
+        for old in self.journal.iterdir():
+            old.unlink()
+        with journal(self.journal) as one:
+            for number, line in enumerate(["Linux version 6.12", *lines]):
+                one.add(line, number, _TRANSPORT="kernel", SYSLOG_FACILITY="0", _BOOT_ID=BOOT, PRIORITY="0")
+
+    def entries(self, message_id: str, count: int = 0) -> list[Fields]:
+        """Those that there are, as soon as there are so many."""
+
+        def found() -> list[Fields]:
+            self.heard += self.peer.read()
+            return [one for one in self.heard if one.get("MESSAGE_ID") == message_id.encode()]
+
+        wait_for(lambda: len(found()) >= count, f"{count} entries")
+        return found()
+
+    def memory_errors(self, count: int = 0) -> list[Fields]:
+        return self.entries(message_ids.CORRECTED_MEMORY_ERROR, count)
+
+    def is_done(self) -> bool:
+        """Whether all of it is in the store."""
+        self.heard += self.peer.read()
+        found = self.scratch.query("SELECT value FROM state WHERE name = 'earlier_seen'")
+        return bool(found) and not list((self.scratch.state / "earlier").glob("spool-*"))
+
+    def start(self) -> None:
+        self.scratch.start()
+        wait_for(self.is_done, "the records of before")
+
+    def totals(self) -> list[int]:
+        (row,) = self.scratch.query("SELECT value FROM state WHERE name = 'totals'")
+        return [int(number) for number in str(row[0]).split()]
+
+
+@pytest.fixture
+def machine(scratch: Scratch) -> Iterator[Machine]:
+    made = Machine(scratch)
+    yield made
+    made.peer.stop()
+
+
+def test_the_kernels_log_of_this_boot(machine: Machine) -> None:
+    machine.scratch.send(pack(error(3)) + pack(error(7)) + memory_error(100))
+    machine.start()
+    assert machine.scratch.stored() == BEFORE + 1
+    assert machine.totals()[:4] == [BEFORE + 1, 0, BEFORE + 1, 0]
+    told = machine.memory_errors(BEFORE + 1)
+    assert [one.get("MCE_ORIGIN") for one in told] == [None] * 3 + [b"kernel-log"] * (BEFORE - 2)
+    assert {one["MCE_MARKS"] for one in told[3:]} == {b"kernel-log"}
+    assert all(one["MESSAGE"].endswith(b", found in the kernel's log") for one in told[3:])
+    addresses = sorted(int(one["MCE_ADDR"], 16) >> 12 for one in told)
+    assert addresses == [*range(BEFORE), 100]
+    stored = machine.scratch.query(
+        "SELECT origin, count(*), min(summary LIKE '%kernel''s log') FROM events"
+        " GROUP BY origin ORDER BY origin"
+    )
+    assert stored == [("", 3, 0), ("kernel-log", BEFORE - 2, 1)]
+
+
+def test_a_restart_finds_nothing_new(machine: Machine) -> None:
+    dump = machine.pstore / f"mce-erst-{(NOW - 900 << 32) + 1}"
+    dump.write_bytes(pack(error(50, status=0xBE00000000800400, mcgstatus=5, bank=3)))
+    machine.start()
+    assert machine.scratch.stored() == BEFORE + 1
+    machine.scratch.stop()
+    machine.heard.clear()
+    dump.rename(machine.pstore / f"mce-erst-{(NOW - 900 << 32) + 2}")
+    os.utime(machine.pstore, (NOW, NOW))
+    machine.start()
+    time.sleep(0.5)
+    assert machine.memory_errors() == []
+    assert machine.scratch.stored() == BEFORE + 1
+    assert [one.get("MCE_ORIGIN") for one in machine.heard if "MCE_ORIGIN" in one] == []
+
+
+def test_what_crossed_a_threshold_is_told_and_not_acted_upon(machine: Machine) -> None:
+    ran = machine.scratch.directory / "ran"
+    script = machine.scratch.directory / "trigger"
+    script.write_text(f"#!/bin/sh\necho $THRESHOLD >> {ran}\n")
+    script.chmod(0o755)
+    config = machine.scratch.config
+    text = config.read_text().replace("[dimm]\n", f"[dimm]\nce-error-trigger = {script}\n")
+    config.write_text(text + "[trigger]\ndirectory = /\n")
+    machine.start()
+    assert machine.entries(message_ids.THRESHOLD_EXCEEDED, 1)
+    time.sleep(0.3)
+    assert not ran.exists()
+    # Now that errors come it is acted upon as ever.
+    machine.scratch.send(b"".join(pack(error(200 + number, time=NOW)) for number in range(BEFORE)))
+    wait_for(ran.exists, "the trigger")
+
+
+def test_killed_again_and_again_it_is_told_once(machine: Machine) -> None:
+    for number in range(KILLS):
+        process = machine.scratch.start(wait=False)
+        wait_for(machine.scratch.database.exists, "the store")
+        end = time.monotonic() + 0.25 + 0.25 * number / KILLS
+        while time.monotonic() < end:
+            machine.heard += machine.peer.read()
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    machine.start()
+    told = [int(one["MCE_ADDR"], 16) >> 12 for one in machine.memory_errors(BEFORE)]
+    assert sorted(told) == [*range(BEFORE)]
+    assert machine.totals()[:4] == [BEFORE, 0, BEFORE, 0]
+
+
+def test_what_was_told_but_not_stored_is_stored_only(machine: Machine) -> None:
+    """Killed in the instant between."""
+    directory = machine.scratch.state / "earlier"
+    directory.mkdir(parents=True)
+    spool = Spool.create(directory, 1, LENGTH)
+    spool.put(b"".join(pack(as_printed(error(number))) for number in range(BEFORE)))
+    list(spool.take(4))
+    spool.mark_told()
+    machine.start()
+    assert machine.scratch.stored() == BEFORE
+    assert len(machine.memory_errors(BEFORE - 4)) == BEFORE - 4
+
+
+def as_printed(record: MceRecord) -> MceRecord:
+    """The record as it comes out of the text."""
+    return record._replace(cpu8=0, mcgcap=0, microcode=0xD0003A5)
+
+
+def test_it_can_be_switched_off(machine: Machine) -> None:
+    config = machine.scratch.config
+    config.write_text("earlier-records = no\n" + config.read_text())
+    machine.scratch.start()
+    machine.scratch.send(memory_error(1))
+    machine.scratch.wait_stored(1)
+    time.sleep(0.5)
+    assert machine.scratch.stored() == 1
+    assert not machine.scratch.query("SELECT value FROM state WHERE name LIKE 'earlier%'")
+
+
+def test_nobodys_kernel_log_goes_with_a_fifo(scratch: Scratch) -> None:
+    """What comes out of one may be another machine's."""
+    scratch.start()
+    scratch.send(memory_error(1))
+    scratch.wait_stored(1)
+    time.sleep(0.3)
+    assert not scratch.query("SELECT value FROM state WHERE name LIKE 'earlier%'")
+
+
+@pytest.mark.parametrize(("lines", "warned"), [(1, False), (3, True)])
+def test_the_kernel_told_of_more_than_came(machine: Machine, lines: int, *, warned: bool) -> None:
+    machine.tell(["mce: [Hardware Error]: Machine check events logged"] * lines)
+    machine.scratch.send(memory_error(1))
+    machine.start()
+    missing = machine.entries(message_ids.RECORDS_MISSING)
+    assert [(one["MCE_TOLD"], one["MCE_RECEIVED"]) for one in missing] == [(b"3", b"1")] * warned
+    # What was read before the restart counts.
+    machine.scratch.send(memory_error(2))
+    machine.scratch.wait_stored(2)
+    machine.scratch.stop()
+    machine.heard.clear()
+    machine.scratch.start()
+    time.sleep(1)
+    assert machine.entries(message_ids.RECORDS_MISSING) == []
