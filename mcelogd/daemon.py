@@ -28,6 +28,7 @@ from mcelogd.assembly import (
 from mcelogd.catchup import CatchUp, places
 from mcelogd.config import ConfigError
 from mcelogd.credentials import CredentialsError, become
+from mcelogd.dimms.told import ToldLabels
 from mcelogd.firmware import dimm_names
 from mcelogd.intake import Intake, Recovered, Spools, recover
 from mcelogd.pipeline import Everyone
@@ -36,6 +37,7 @@ from mcelogd.selftest import SelfTest
 from mcelogd.selftest_chain import DaemonChain
 from mcelogd.server import LegacyServer, ServerRunning, SocketError, respond
 from mcelogd.sources.stream import StreamSource
+from mcelogd.sources.tracefs import TracefsSource
 from mcelogd.state import DATABASE, StartError, StateDirectory, store_failed
 from mcelogd.store.database import anew
 from mcelogd.store.reader import StoreReader
@@ -104,7 +106,10 @@ class Daemon:
         self._journal = journal
         self._names = dimm_names(settings, cpu.forced or cpu.host)
         self._books = make_books(settings, self._names)
-        self._reporter = make_reporter(settings, self._names, journal, output)
+        told = ToldLabels(self._names)
+        if isinstance(source, TracefsSource):
+            source.told = lambda event: told.tell(*event, time.monotonic())
+        self._reporter = make_reporter(settings, self._names, told, journal, output)
         self._listeners = Everyone(self._reporter)
         self._bus = make_bus(settings, self._bus_changed)
         self._bus_was_lost = False

@@ -16,7 +16,7 @@ from mcelogd import message_ids
 from mcelogd.record import LENGTH, MceRecord, layout, pack
 from mcelogd.spool import Spool
 
-from .conftest import SECONDS, Scratch, memory_error, wait_for
+from .conftest import Scratch, memory_error, wait_for
 from .ctl_peers import journal
 from .journal_peer import Fields, Peer
 
