@@ -55,12 +55,15 @@ KNOWN_AT_ONCE = 2000
 MOST_KNOWN = 200_000
 """Records of the store that are compared with, the newest."""
 
+NOWHERE = Path()
+"""In the place of a journal: none is read."""
+
 TOLD = "earlier"
 """The directory of the spool that remembers what was told."""
 
 
 class Places(NamedTuple):
-    """Where to look; `journal` None for this machine's."""
+    """Where to look; `journal` is None for this machine's, NOWHERE for none."""
 
     pstore: Sequence[Path]
     journal: Path | None = None
@@ -84,7 +87,7 @@ def places(settings: Settings, source: Source) -> Places | None:
     from mcelogd.earlier.pstore import ROOTS
 
     roots = [Path(pstore)] if pstore else ROOTS if is_here else []
-    return Places(roots, Path(journal) if journal else None)
+    return Places(roots, Path(journal) if journal else None if is_here else NOWHERE)
 
 
 class CatchUp:
@@ -108,7 +111,7 @@ class CatchUp:
         """`directory` has the store and `state` what it held at the start; `boot` is this boot's id."""
         self._where = where
         self._directory = directory
-        self._boot = boot
+        self._boot = boot if where.journal != NOWHERE else ""
         self._seen = state.get(SEEN, "").split()
         self._is_taken = bool(boot) and state.get(KERNEL_LOG) == boot
         self._pipeline = pipeline

@@ -160,9 +160,8 @@ class TracefsSource:
         page: Page = read_page(data, self._form)
         self._lost += page.lost
         self._damaged += len(data) if page.damaged else 0
-        for entry in page.entries if self._labels is not None else ():
-            event = self._labels.event(entry)
-            if event is not None:
+        if self._labels is not None:
+            for event in filter(None, map(self._labels.event, page.entries)):
                 self.told(event)
         found = (self._records.record(entry) for entry in page.entries)
         return b"".join(record for record in found if record is not None)

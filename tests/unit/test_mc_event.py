@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcelogd import cpu
@@ -15,8 +15,10 @@ from mcelogd.dimms.labels import parse_labels
 from mcelogd.dimms.names import DimmNames
 from mcelogd.dimms.told import MOST, SECONDS, ToldLabels
 from mcelogd.record import MceRecord
-from mcelogd.ring.format import FormatError, parse_event
+from mcelogd.ring.events import RecordFormat
+from mcelogd.ring.format import Field, FormatError, PageFormat, parse_event
 from mcelogd.ring.mc_event import McEvent, McEventFormat
+from mcelogd.ring.page import read_page
 
 MEMBERS = (
     ("unsigned short common_type", 0, 2),
@@ -36,6 +38,7 @@ MEMBERS = (
     ("long syndrome", 48, 8),
     ("__data_loc char[] driver_detail", 56, 4),
 )
+ADDRESS = 0x1_2345_6780
 ID = 417
 END = 60
 FIELDS = "".join(f"\tfield:{name};\toffset:{at};\tsize:{size};\tsigned:0;\n" for name, at, size in MEMBERS)
@@ -65,12 +68,14 @@ def event(data: bytes, text: str = FORMAT) -> McEvent | None:
 LABELS = st.binary(max_size=60).filter(lambda text: b"\0" not in text)
 
 
+@settings(deadline=None)
 @given(st.integers(0, (1 << 64) - 1), LABELS, st.integers(0, 63))
 def test_what_the_kernel_writes_is_read(address: int, label: bytes, grain: int) -> None:
     text = label.decode(errors="replace").strip()
     assert event(entry(address, label, grain=grain)) == McEvent(address, grain, text)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_entry_can_be_read(data: bytes) -> None:
     form = McEventFormat(parse_event(FORMAT))
@@ -79,6 +84,7 @@ def test_any_entry_can_be_read(data: bytes) -> None:
     assert found is None or 0 <= found.grain_bits <= 63
 
 
+@settings(deadline=None)
 @given(st.integers(0, 120))
 def test_an_entry_that_is_cut_off_raises_nothing(size: int) -> None:
     found = event(entry(0x1234, b"DIMM_A1")[:size])
@@ -112,9 +118,31 @@ def test_a_format_that_lacks_something(name: str) -> None:
         McEventFormat(parse_event(text))
 
 
-# -- the join ---------------------------------------------------------------------------------------
+def test_a_page_with_both_events() -> None:
+    """As a CPU's buffer has them: the record, and behind it what the driver made of it."""
+    members = (
+        *MEMBERS[:4],
+        ("u64 status", 8, 8),
+        ("u64 addr", 16, 8),
+        ("u8 bank", 24, 1),
+        ("u32 cpu", 28, 4),
+    )
+    fields = "".join(f"\tfield:{name};\toffset:{at};\tsize:{size};\n" for name, at, size in members)
+    records = RecordFormat(parse_event(f"ID: 99\n{fields}"))
+    one = struct.pack("<HHiQQQI", 99, 0, 77, 0x8C00004000010091, ADDRESS, 5, 3)[:32]
+    data = b"".join(
+        struct.pack("<II", 0, 4 + len(payload) + -len(payload) % 4) + payload + bytes(-len(payload) % 4)
+        for payload in (one, entry(ADDRESS, b"DIMM_B1"))
+    )
+    page = struct.pack("<QQ", 0, len(data)) + data
+    form = PageFormat(Field(8, 8), 16, 4096)
+    entries = read_page(memoryview(page.ljust(4096, b"\0")), form).entries
+    labels = McEventFormat(parse_event(FORMAT))
+    assert [labels.event(payload) for payload in entries] == [None, McEvent(ADDRESS, 6, "DIMM_B1")]
+    assert [records.record(payload) is not None for payload in entries] == [True, False]
 
-ADDRESS = 0x1_2345_6780
+
+# -- the join ---------------------------------------------------------------------------------------
 
 
 def record(address: int = ADDRESS, **changes: int) -> MceRecord:
