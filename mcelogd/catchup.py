@@ -128,7 +128,7 @@ class CatchUp:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin; returns at once."""
         self._loop = loop
-        self._put(self._pipeline.take_batch(None, {BOOT_RECORDS: f"{self._records} {self._boot}"}))
+        self._put(self._pipeline.take_batch(None, self._at_boot()))
         self._in_thread(self._catch_up)
 
     def look(self) -> None:
@@ -203,7 +203,6 @@ class CatchUp:
         form = layout(LENGTH)
         for one, is_told in taken.some(CHUNK):
             self._pipeline.take(form, one.record, told=is_told, origin=one.origin.value)
-            taken.mark_told()
             # Those of another boot say nothing about this one's.
             self._records += one.origin is Origin.PSTORE
         if taken.is_at_end:
@@ -211,16 +210,19 @@ class CatchUp:
             self._compare(gathered.told, int(time.time()))
             done()
             return
-        self._put(self._pipeline.take_batch(None))
+        self._put(self._pipeline.take_batch(None, self._at_boot()))
         assert self._loop is not None
         self._loop.call_soon(self._take, taken, gathered, done)
 
     def _state(self, gathered: Gathered) -> dict[str, str]:
         """What the next start has to know; in the store together with the last of the records."""
-        state = {SEEN: " ".join(sorted(gathered.seen)), BOOT_RECORDS: f"{self._records} {self._boot}"}
+        state = {SEEN: " ".join(sorted(gathered.seen)), **self._at_boot()}
         if gathered.has_kernel_log:
             state[KERNEL_LOG] = self._boot
         return state
+
+    def _at_boot(self) -> dict[str, str]:
+        return {BOOT_RECORDS: f"{self._records} {self._boot}"}
 
     def _compare(self, told: int, now: int) -> None:
         """Say it when what the kernel told of and what came part."""
@@ -261,27 +263,27 @@ class _Taken:
     """
 
     def __init__(self, found: Sequence[Found], directory: Path) -> None:
-        self._left = iter(found)
+        told = _told_before(directory) if found else frozenset()
+        # Those first, and marked at once: should this run be killed as well, the next one knows them, too.
+        ordered = sorted(found, key=lambda one: one.record not in told)
+        self._told = sum(one.record in told for one in found)
+        self._left = iter(enumerate(ordered))
         self._count = len(found)
-        self._told = _told_before(directory) if found else frozenset()
-        self._spool = _spool(directory, found) if found else None
+        self._spool = _spool(directory, ordered, self._told) if found else None
 
     @property
     def is_at_end(self) -> bool:
         return not self._count
 
     def some(self, at_most: int) -> Iterator[tuple[Found, bool]]:
-        """The next ones, each with whether an earlier run told it."""
+        """The next ones, each with whether an earlier run told it; it is told when the one behind it is asked
+        for."""
         for _ in range(min(at_most, self._count)):
             self._count -= 1
-            one = next(self._left)
-            yield one, one.record in self._told
-
-    def mark_told(self) -> None:
-        """The last one that was taken is told."""
-        if self._spool is not None:
-            list(self._spool.take(1))
-            self._spool.mark_told()
+            number, one = next(self._left)
+            yield one, number < self._told
+            if self._spool is not None and number >= self._told:
+                _mark(self._spool, 1)
 
     def forget(self) -> None:
         """All of them are in the store."""
@@ -289,9 +291,11 @@ class _Taken:
             self._spool.close()
             if self._spool.path is not None:
                 self._spool.path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self._spool.path.parent.rmdir()
 
 
-def _spool(directory: Path, found: Sequence[Found]) -> Spool:
+def _spool(directory: Path, found: Sequence[Found], told: int) -> Spool:
     records = b"".join(one.record for one in found)
     try:
         directory.mkdir(mode=0o750, exist_ok=True)
@@ -300,7 +304,14 @@ def _spool(directory: Path, found: Sequence[Found]) -> Spool:
         log.warning("%s; what is told now is told again if mcelog is killed", error.strerror)
         spool = Spool.in_memory(1, LENGTH, len(records))
     spool.put(records)
+    _mark(spool, told)
     return spool
+
+
+def _mark(spool: Spool, told: int) -> None:
+    """So many more of its records are told."""
+    list(spool.take(told))
+    spool.mark_told()
 
 
 def _told_before(directory: Path) -> Collection[bytes]:

@@ -114,7 +114,10 @@ class TracefsSource:
         return self._taken_apart(memoryview(landed))
 
     def lost(self) -> int:
-        """Records that the kernel overwrote since the last call; exact, but for the smallest kernels."""
+        """Records that the kernel overwrote since the last call; exact, but for the smallest kernels.
+
+        Where an EDAC driver tells of the same errors, what it told counts, too.
+        """
         lost, self._lost = self._lost, 0
         return lost
 
