@@ -150,16 +150,16 @@ class CatchUp:
         now = int(time.time())
         gathered = gather(self._where.pstore, self._boot, self._seen, now, journal=self._where.journal)
         for problem in gathered.problems:
-            log.warning("machine checks from before: %s", problem)
+            log.warning("looking for machine checks from before: %s", problem)
         if not self._wait(self._when_empty) or not self._writer.flush(WAIT_SECONDS):
             log.warning(
-                "machine checks from before: the source or the store is busy; the next start looks again"
+                "looking for machine checks from before: the source or the store is busy; the next start looks again"
             )
             return
         try:
             fresh = self._fresh(gathered)
         except StoreError as error:
-            log.warning("machine checks from before: %s; the next start looks again", error)
+            log.warning("looking for machine checks from before: %s; the next start looks again", error)
             return
         taken = _Taken(fresh, self._directory / TOLD)
         if self._wait(lambda done: self._take(taken, gathered, done)) and self._writer.flush(WAIT_SECONDS):
