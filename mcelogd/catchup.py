@@ -153,7 +153,7 @@ class CatchUp:
             log.warning("looking for machine checks from before: %s", problem)
         if not self._wait(self._when_empty) or not self._writer.flush(WAIT_SECONDS):
             log.warning(
-                "looking for machine checks from before: the source or the store is busy; the next start looks again"
+                "looking for machine checks from before: source or store is busy; the next start looks again"
             )
             return
         try:

@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 
 from guest import journal, mce, service
-from guest.registry import scenario
+from guest.registry import Skip, scenario
 from guest.shell import run, wait_for
 
 ARCHIVE = Path("/var/lib/systemd/pstore/1795373294/001")
+TRACEFS = Path("/sys/kernel/tracing")
+LABELS = "events/ras/mc_event"
 READER = Path("/run/mcelog-earlier.py")
 READ = """
 import json, time
@@ -114,3 +116,19 @@ def found_by_the_service() -> None:
     assert not journal.entries(service.message_id("RECORDS_MISSING"))
     shown = run("mcelogctl", "events").stdout
     assert "found in pstore" in shown, shown
+
+
+@scenario(device=False)
+def labels_of_edac_drivers() -> None:
+    """This kernel's mc_event has what is needed of it, and is switched on where the records come from."""
+    if not (TRACEFS / LABELS).is_dir():
+        raise Skip("this kernel has no trace event ras:mc_event")
+    sys.path.append("/usr/lib/python3/dist-packages")
+    published = importlib.import_module("mcelogd.ring.format")
+    labels = importlib.import_module("mcelogd.ring.mc_event")
+    text = (TRACEFS / LABELS / "format").read_text()
+    print(text, flush=True)
+    labels.McEventFormat(published.parse_event(text))
+    run(service.PROGRAM, "--prepare-source")
+    enabled = TRACEFS / "instances/mcelog" / LABELS / "enable"
+    assert enabled.read_text().strip() == "1"
