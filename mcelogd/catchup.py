@@ -136,8 +136,12 @@ class CatchUp:
         if self._boot and self._loop is not None:
             self._in_thread(self._look)
 
+    @property
+    def is_busy(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
     def _in_thread(self, work: Callable[[], None]) -> None:
-        if self._thread is None or not self._thread.is_alive():
+        if not self.is_busy:
             # Nothing waits for it at the end: it may sit in a disk that hangs.
             self._thread = threading.Thread(target=work, name="earlier", daemon=True)
             self._thread.start()

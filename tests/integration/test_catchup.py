@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -13,7 +14,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcelogd import message_ids
+from mcelogd.assembly import make_books, make_pipeline
+from mcelogd.catchup import CatchUp, Places
+from mcelogd.cpu import GENERIC
+from mcelogd.dimms.names import DimmNames
+from mcelogd.pipeline import CpuChoice, Everyone
 from mcelogd.record import LENGTH, MceRecord, layout, pack
+from mcelogd.settings import Settings
 from mcelogd.spool import Spool
 
 from .conftest import Scratch, memory_error, wait_for
@@ -238,3 +245,54 @@ def test_the_kernel_told_of_more_than_came(machine: Machine, lines: int, *, warn
     machine.scratch.start()
     time.sleep(1)
     assert machine.entries(message_ids.RECORDS_MISSING) == []
+
+
+class Flushed:
+    """A store that has nothing to write."""
+
+    def flush(self, timeout: float) -> bool:
+        return timeout > 0
+
+
+def test_what_the_kernel_tells_of_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The hourly look goes by what is new; the same shortfall is told once."""
+    line = "mce: [Hardware Error]: Machine check events logged"
+    settings = Settings.load()
+    names = DimmNames(GENERIC)
+    pipeline = make_pipeline(
+        settings, CpuChoice(None, GENERIC), names, make_books(settings, names), Everyone(), Everyone()
+    )
+    catch_up = CatchUp(
+        Places([], tmp_path), tmp_path, BOOT, {}, pipeline, lambda _: None, Flushed(), lambda call: call()
+    )
+
+    def tell(name: str, *seconds: int) -> None:
+        """The kernel does so, so many seconds from now."""
+        now = int(time.time()) - 1_795_374_194
+        with journal(tmp_path, name) as one:
+            for at in seconds:
+                one.add(line, now + at, _TRANSPORT="kernel", SYSLOG_FACILITY="0", _BOOT_ID=BOOT)
+
+    def told() -> list[str]:
+        return [str(vars(one)["MCE_TOLD"]) for one in caplog.records if "MCE_TOLD" in vars(one)]
+
+    async def idle() -> None:
+        while catch_up.is_busy:  # noqa: ASYNC110  # a thread, which knows no asyncio.Event
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
+
+    async def go() -> None:
+        tell("first", -9, -8, -7)
+        pipeline.take(layout(LENGTH), memory_error(1))
+        pipeline.take(layout(LENGTH), memory_error(2))
+        catch_up.start(asyncio.get_running_loop())
+        await idle()
+        assert told() == []
+        tell("later", 2, 2)
+        await asyncio.sleep(3)
+        for _ in range(2):
+            catch_up.look()
+            await idle()
+        assert told() == ["5"]
+
+    asyncio.run(go())
