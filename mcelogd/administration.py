@@ -183,7 +183,7 @@ class Administration:
             return None
         event = self._pipeline.decoded(row.record)
         labels = [name.label if name else None for name in self._names.of_event(event)]
-        found = report.fields(event, event_id=row.id, labels=labels)
+        found = report.fields(event, event_id=row.id, labels=labels, origin=row.origin)
         return {name: [value] if isinstance(value, str) else value for name, value in found.items()}
 
     def _store(self) -> StoreReader:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mcelogd.dbus.connection import BusConnection, BusState
     from mcelogd.dbus_iface import Machine, Service
     from mcelogd.dimms.names import DimmNames
+    from mcelogd.dimms.told import ToldLabels
     from mcelogd.event import Event
     from mcelogd.journal import Journal
     from mcelogd.output import Output
@@ -87,11 +88,13 @@ def make_books(settings: Settings, names: DimmNames) -> Books:
     )
 
 
-def make_reporter(settings: Settings, names: DimmNames, journal: Journal, text: Output) -> EventReporter:
+def make_reporter(
+    settings: Settings, names: DimmNames, told: ToldLabels, journal: Journal, text: Output
+) -> EventReporter:
     """What sends events to the journal and to the log."""
 
     def labels(event: Event) -> list[str | None]:
-        return [name.label or None if name is not None else None for name in names.of_event(event)]
+        return told.labels(event, time.monotonic())
 
     def label(key: MemoryKey) -> str:
         name = names.of(*key)

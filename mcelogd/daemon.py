@@ -25,8 +25,10 @@ from mcelogd.assembly import (
     make_service,
     missing_triggers,
 )
+from mcelogd.catchup import CatchUp, places
 from mcelogd.config import ConfigError
 from mcelogd.credentials import CredentialsError, become
+from mcelogd.dimms.told import ToldLabels
 from mcelogd.firmware import dimm_names
 from mcelogd.intake import Intake, Recovered, Spools, recover
 from mcelogd.pipeline import Everyone
@@ -35,6 +37,7 @@ from mcelogd.selftest import SelfTest
 from mcelogd.selftest_chain import DaemonChain
 from mcelogd.server import LegacyServer, ServerRunning, SocketError, respond
 from mcelogd.sources.stream import StreamSource
+from mcelogd.sources.tracefs import TracefsSource
 from mcelogd.state import DATABASE, StartError, StateDirectory, store_failed
 from mcelogd.store.database import anew
 from mcelogd.store.reader import StoreReader
@@ -103,7 +106,10 @@ class Daemon:
         self._journal = journal
         self._names = dimm_names(settings, cpu.forced or cpu.host)
         self._books = make_books(settings, self._names)
-        self._reporter = make_reporter(settings, self._names, journal, output)
+        told = ToldLabels(self._names)
+        if isinstance(source, TracefsSource):
+            source.told = lambda event: told.tell(*event, time.monotonic())
+        self._reporter = make_reporter(settings, self._names, told, journal, output)
         self._listeners = Everyone(self._reporter)
         self._bus = make_bus(settings, self._bus_changed)
         self._bus_was_lost = False
@@ -118,6 +124,7 @@ class Daemon:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._status_due: asyncio.TimerHandle | None = None
         self._storm_timer: asyncio.TimerHandle | None = None
+        self._catch_up: CatchUp | None = None
         self._go_on()
         self._self_test = SelfTest(self._make_chain())
         self._listeners.listeners.append(self._self_test)
@@ -130,6 +137,7 @@ class Daemon:
         limits = Limits(self._settings.store_max_age, self._settings.store_max_size)
         store, found = self._state.open_store(limits)
         saved = found if found is not None else anew(time.time())
+        self._saved_state = saved.state if found is not None else None
         restore(self._pipeline, self._actions, saved)
         offset, _, origin = saved.state.get("file", "").partition(" ")
         if offset.isdigit():
@@ -173,6 +181,16 @@ class Daemon:
             save=self._save,
             reload=self._reload,
             self_test=self._self_test,
+        )
+
+    def _make_catch_up(self, intake: Intake) -> CatchUp | None:
+        """What looks for records from before; None without a store, which alone knows what is news."""
+        where, directory, state = places(self._settings, self._source), self._state.path, self._saved_state
+        if where is None or directory is None or state is None:
+            return None
+        boot = self._actions.boot_id
+        return CatchUp(
+            where, directory, boot, state, self._pipeline, self._put, self._writer, intake.when_empty
         )
 
     def _make_chain(self) -> DaemonChain:
@@ -230,6 +248,9 @@ class Daemon:
         ready()
         self._manager.ready(self._status())
         self._tell_started()
+        self._catch_up = self._make_catch_up(intake)
+        if self._catch_up is not None:
+            self._catch_up.start(self._loop)
         for problem in missing_triggers(self._settings):
             log.warning("%s", problem, extra={"MESSAGE_ID": message_ids.CONFIG_PROBLEM, "MCE_ERROR": problem})
         await self._stop.wait()
@@ -379,6 +400,8 @@ class Daemon:
         if self._books.faults is not None:
             for verdict in self._books.faults.expire(int(time.time())):
                 self._reporter.diagnosed(verdict)
+        if self._catch_up is not None:
+            self._catch_up.look()
         if self._loop is not None:
             self._loop.call_later(EXPIRE_SECONDS, self._expire)
 

@@ -146,6 +146,7 @@ class Intake:
         self._unsaid = 0
         self._scheduled: asyncio.Handle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._when_empty: list[Callable[[], None]] = []
         if self._layout.ignored:
             log.warning(
                 "records are %d bytes longer than this mcelog knows; those are ignored: consider an update",
@@ -166,6 +167,12 @@ class Intake:
             self._loop = None
         while self._spools.current.pending and not self._ended:
             self._fold()
+
+    def when_empty(self, call: Callable[[], None]) -> None:
+        """Call it once, as soon as the source was read empty and all that was read is handled: never, if the
+        source fails."""
+        self._when_empty.append(call)
+        self._schedule()
 
     @property
     def state(self) -> str:
@@ -205,7 +212,12 @@ class Intake:
             return
         if more or self._spools.current.pending:
             self._schedule()
-        elif self._source.fileno() is None:
+            return
+        if not self._failing:
+            waiting, self._when_empty = self._when_empty, []
+            for call in waiting:
+                call()
+        if self._source.fileno() is None:
             self._done()
 
     def _read(self) -> bool:

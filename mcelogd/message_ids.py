@@ -36,6 +36,7 @@ DIMM_ACQUITTED: Final = "22ce43a9b3ac46168feb4734d34ed93b"
 
 # What could not be recorded, or only in sum.
 RECORDS_LOST: Final = "b2cbfc2afd294fa9998a03a1eb6c4de1"
+RECORDS_MISSING: Final = "927a788b5f544d10bb01d70a349efc3e"
 STORM_BEGUN: Final = "4f15a04b42324e509b2543b834f7c619"
 STORM_GOES_ON: Final = "ffcdf51b972e4ffd98cb75720ecb1cb6"
 STORM_ENDED: Final = "f853cb5ece3c40af9b8fc9d2829280fb"

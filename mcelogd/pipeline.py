@@ -18,6 +18,7 @@ from mcelogd.decode.cache import CachedDecoder
 from mcelogd.decode.self_test import is_self_test
 from mcelogd.event import Event, Finding, Kind, Severity
 from mcelogd.record import RecordLengthError, layout, pack
+from mcelogd.report import found_in
 from mcelogd.store.rows import Batch, StoredEvent, memory_row, page_row, stored
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class About(NamedTuple):
 
     `number` is its place among those handled in one go, `errors` how many its
     DIMM has had; a duplicate was counted before, as another record. A self
-    test's record is no error at all.
+    test's record is no error at all. `origin` says where a record of before
+    was found that no source gave (mcelogd.earlier.found); else it is empty.
     """
 
     event_id: int
@@ -49,6 +51,7 @@ class About(NamedTuple):
     errors: int | None
     is_duplicate: bool = False
     is_test: bool = False
+    origin: str = ""
 
 
 class Listener(Protocol):
@@ -145,10 +148,13 @@ class Pipeline:
         self._rows: list[StoredEvent] = []
         self._page_use = 0
 
-    def take(self, layout: Layout, data: bytes, number: int = 0, *, told: bool = False) -> None:
+    def take(
+        self, layout: Layout, data: bytes, number: int = 0, *, told: bool = False, origin: str = ""
+    ) -> None:
         """One record, as the kernel handed it over, through all its steps.
 
-        `told` records were reported, but not stored, by a run that crashed in between.
+        `told` records were reported, but not stored, by a run that crashed in between. Nobody acts
+        upon one that has an `origin`: it is of before.
         """
         now = int(self._clock())
         record = layout.parse(data)
@@ -156,28 +162,33 @@ class Pipeline:
             record = record._replace(time=now)
         event = self._decode(record)
         if is_self_test(record):
-            self._take_test(event, data, number, told=told)
+            self._take_test(
+                event, data, About(self.next_id, number, None, is_test=True, origin=origin), told=told
+            )
             return
         counted = self.books.account(event, now)
-        self._count(event, is_duplicate=counted.is_duplicate)
-        event_id = self._keep(event, data, self._summarize(event))
-        about = About(event_id, number, self.books.memory.total(event), counted.is_duplicate)
+        self._count(event, is_duplicate=counted.is_duplicate, is_old=bool(origin))
+        event_id = self._keep(event, data, origin)
+        errors = self.books.memory.total(event)
+        about = About(event_id, number, errors, counted.is_duplicate, origin=origin)
         if not told:
             if self._is_logged(event):
                 self._reporter.event(event, about)
             for crossing in counted.crossings:
                 self._reporter.crossed(crossing, event)
+        if origin:
+            return
         # What was reported was perhaps not acted upon yet; done twice is better than not done.
         self._actions.event(event, about)
         for crossing in counted.crossings:
             self._actions.crossed(crossing, event)
 
-    def _take_test(self, event: Event, data: bytes, number: int, *, told: bool) -> None:
+    def _take_test(self, event: Event, data: bytes, about: About, *, told: bool) -> None:
         """The record of a self test is kept and told, but is no error: nothing is counted, nobody acts."""
         self.totals = self.totals._replace(records_read=self.totals.records_read + 1)
-        event_id = self._keep(event, data, self._summarize(event))
+        self._keep(event, data, about.origin)
         if not told:
-            self._reporter.event(event, About(event_id, number, None, is_test=True))
+            self._reporter.event(event, about)
 
     def remember(self, data: bytes) -> None:
         """A record that an earlier run took."""
@@ -250,7 +261,7 @@ class Pipeline:
             )
             return Event(record, cpus.GENERIC, UNDECODED)
 
-    def _count(self, event: Event, *, is_duplicate: bool) -> None:
+    def _count(self, event: Event, *, is_duplicate: bool, is_old: bool) -> None:
         totals = self.totals
         is_error = event.kind is not Kind.THERMAL and not is_duplicate
         is_corrected = event.severity.is_corrected
@@ -259,10 +270,10 @@ class Pipeline:
             records_lost=totals.records_lost,
             corrected_errors=totals.corrected_errors + (is_error and is_corrected),
             uncorrected_errors=totals.uncorrected_errors + (is_error and not is_corrected),
-            last_event_time=event.record.time,
+            last_event_time=max(totals.last_event_time, event.record.time) if is_old else event.record.time,
         )
 
-    def _keep(self, event: Event, data: bytes, summary: str) -> int:
+    def _keep(self, event: Event, data: bytes, origin: str) -> int:
         event_id = self.next_id
         self.next_id += 1
         record = event.record
@@ -278,8 +289,9 @@ class Pipeline:
                 socket=record.socketid,
                 channel=where.channel if where else None,
                 dimm=where.dimm if where else None,
-                summary=summary,
+                summary=self._summarize(event) + found_in(origin),
                 record=data,
+                origin=origin,
             )
         )
         return event_id

@@ -19,6 +19,7 @@ from mcelogd.decode.bits import (
     extract,
 )
 from mcelogd.decode.self_test import is_self_test
+from mcelogd.earlier.found import Origin
 from mcelogd.event import NOWHERE, Kind, Severity, Tracking
 from mcelogd.marks import marks_of
 
@@ -120,23 +121,28 @@ def fields(
     count: int | None = None,
     labels: Labels = (),
     marks: Sequence[str] = (),
+    origin: str = "",
 ) -> dict[str, str | list[str]]:
     """The fields of the event's entry; one that is not known is absent.
 
     `event_id` is the event's number in the store; `count` how many errors of
     its severity its place has had, this one included; `labels` the DIMMs'
     names, one for each of the finding's locations, None where there is none;
-    `marks` adds to those that the record itself has.
+    `marks` adds to those that the record itself has; `origin` says where a
+    record was found that no source gave.
     The value of a field that the entry has several times is a list.
     """
     labels = _clean(labels)
     known = {
-        "MESSAGE": summary(event, labels),
+        "MESSAGE": summary(event, labels) + found_in(origin),
         "MESSAGE_ID": message_id(event),
         "PRIORITY": str(TEST_PRIORITY if is_self_test(event.record) else PRIORITIES[event.severity]),
         "MCE_EVENT_ID": _decimal(event_id),
         "MCE_COUNT": _decimal(count),
-        "MCE_MARKS": " ".join((*marks_of(event.record, event.cpu_type), *marks)),
+        "MCE_MARKS": " ".join(
+            (*marks_of(event.record, event.cpu_type), *marks, *((origin,) if origin else ()))
+        ),
+        "MCE_ORIGIN": origin,
         **_meaning(event),
         **_registers(event.record),
         **_identity(event),
@@ -161,6 +167,12 @@ def summary(event: Event, labels: Labels = ()) -> str:
     bank = decode.bank_name(record.bank, event.cpu_type)
     reporter = f" bank {record.bank}" if record.bank < FIRST_SOFTWARE_BANK else f", {bank}"
     return f"{subject}: {_detail(event.finding)}{yellow} (CPU {record.cpu}{reporter})"
+
+
+def found_in(origin: str) -> str:
+    """What a record's summary ends in that no source gave."""
+    where = {"": "", Origin.KERNEL_LOG: "the kernel's log"}.get(origin, origin)
+    return where and f", found in {where}"
 
 
 def worn_cache(event: Event) -> str:

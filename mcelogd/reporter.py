@@ -149,11 +149,20 @@ class EventReporter:
         if self._raw:
             self._text.write(render.raw_text(event.record))
         else:
-            self._text.write(render.event_text(event, about.number) + self._smbios_text(event))
+            found = report.found_in(about.origin).removeprefix(", ")
+            note = f"{found.capitalize()}: it happened before mcelog ran\n" if found else ""
+            self._text.write(render.event_text(event, about.number) + self._smbios_text(event) + note)
         marks = ("duplicate",) if about.is_duplicate else ()
         labels = self._labels(event)
         self._journal(
-            report.fields(event, event_id=about.event_id, count=about.errors, labels=labels, marks=marks)
+            report.fields(
+                event,
+                event_id=about.event_id,
+                count=about.errors,
+                labels=labels,
+                marks=marks,
+                origin=about.origin,
+            )
         )
         return labels
 

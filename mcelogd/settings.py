@@ -280,6 +280,11 @@ class Settings(Options):
     store_max_size = Setting(
         GLOBAL, "store-max-size", integer(0), 256, "Megabytes of records kept; 0: no limit", ours=True
     )
+    earlier_records = Setting(
+        GLOBAL, "earlier-records", parse_bool, True, "Find records of before", ours=True
+    )
+    earlier_journal = Setting(GLOBAL, "earlier-journal", parse_path, None, "Journal to look in", ours=True)
+    earlier_pstore = Setting(GLOBAL, "earlier-pstore", parse_path, None, "Pstore to look in", ours=True)
     storm_threshold = Setting(
         GLOBAL,
         "storm-threshold",

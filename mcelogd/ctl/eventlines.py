@@ -104,6 +104,7 @@ _HEAD = (
     ("Recovery", "MCE_RECOVERY"),
     ("Error code", "MCE_CODE"),
     ("Marks", "MCE_MARKS"),
+    ("Found in", "MCE_ORIGIN"),
     ("DIMM", "MCE_DIMM_LABEL"),
     ("Where", "MCE_LOCATION"),
     ("Page", "MCE_PAGE"),

@@ -30,6 +30,10 @@ RANKS_ONLY = ("sandybridge-ep", "ivybridge-ep")
 """CPU types whose registers name the rank of a channel, not the DIMM."""
 
 
+MOST_LEARNED = 1024
+"""DIMMs whose labels are learned from errors; no machine has more."""
+
+
 class Source(enum.StrEnum):
     """Whose word a DIMM's label is."""
 
@@ -68,6 +72,7 @@ class DimmNames:
         self.smbios = smbios
         self._user = labels or Labels()
         self._edac = edac.labels(edac_dimms, cpu)
+        self._learned: dict[MemoryKey, str] = {}
         self._dimms = smbios.dimms() if smbios else []
         self._serials = serial_numbers(self._dimms)
         shared = Counter(device.locator for device in self._dimms)
@@ -120,6 +125,11 @@ class DimmNames:
         """The DIMMs a physical address may be on, as SMBIOS maps them: none, one, or those interleaved."""
         return [self._of_device(device) for device in self.smbios.at(address)] if self.smbios else []
 
+    def learn(self, key: MemoryKey, label: str) -> None:
+        """An EDAC driver called the DIMM at `key` so, when it had an error."""
+        if key.dimm != ANY and (key in self._learned or len(self._learned) < MOST_LEARNED):
+            self._learned[key] = label
+
     def has_third_dimm(self, socket: int, channel: int) -> bool:
         """Whether SMBIOS shows three DIMMs on that channel; what is not known has not."""
         return MemoryKey(socket, channel, 2) in self._devices
@@ -142,7 +152,8 @@ class DimmNames:
 
     def _of_place(self, key: MemoryKey) -> DimmName | None:
         devices = self._devices.get(key, [])
-        for labels, source in ((self._user.by_place, Source.USER), (self._edac, Source.EDAC)):
+        edac = (self._edac, Source.EDAC), (self._learned, Source.EDAC)
+        for labels, source in ((self._user.by_place, Source.USER), *edac):
             if label := labels.get(key):
                 one = len(devices) == 1
                 return self._of_device(devices[0], label, source) if one else DimmName(label, source)

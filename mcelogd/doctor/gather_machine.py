@@ -15,8 +15,9 @@ from mcelogd.dimms import check, smbios
 from mcelogd.dimms.labels import Labels
 from mcelogd.dimms.names import DimmNames
 from mcelogd.doctor.facts import Hest, Machine, Memory, Process, Reading, Sources, Trace
-from mcelogd.doctor.parse import count_kernel_lines, parse_hest, parse_kernel_config
+from mcelogd.doctor.parse import parse_hest, parse_kernel_config
 from mcelogd.doctor.reading import ask, gunzipped
+from mcelogd.earlier.messages import count_told
 from mcelogd.firmware import FirmwareError, read_edac, read_labels, read_smbios
 from mcelogd.settings import Smbios
 
@@ -142,10 +143,10 @@ def _edac(root: Root) -> tuple[str, ...]:
 def _kernel_lines(root: Root) -> int | None:
     """By the kernel's own buffer, which may have forgotten, and by the journal, which need not keep it."""
     reading, content = root.bytes("/dev/kmsg", KMSG_BYTES)
-    found = [count_kernel_lines(content.decode(errors="replace"))] if reading is Reading.THERE else []
+    found = [count_told(content.decode(errors="replace").splitlines())] if reading is Reading.THERE else []
     if root.is_running and os.geteuid() == 0:
         said = ask("journalctl", "-q", "--no-pager", "-b", "-k", "-o", "cat", "-n", MOST_LINES)
-        found += [count_kernel_lines(said.output)] if said.status == 0 else []
+        found += [count_told(said.output.splitlines())] if said.status == 0 else []
     return max(found, default=None)
 
 

@@ -65,20 +65,6 @@ def parse_hest(table: bytes) -> Hest:
     return Hest(Reading.THERE, tuple(dict.fromkeys(kept)), generic)
 
 
-_LOGGED = "Machine check events logged"
-_DECODED = re.compile(r"\[Hardware Error\]: (?:CPU \d+: Machine Check|Machine check: CPU)")
-
-
-def count_kernel_lines(text: str) -> int:
-    """At least so many times the kernel said that it had machine checks.
-
-    It says so once for several, or writes each out when nobody else takes it.
-    """
-    lines = text.splitlines()
-    logged = sum(_LOGGED in line for line in lines)
-    return max(logged, sum(_DECODED.search(line) is not None for line in lines))
-
-
 def parse_journald(texts: Iterable[str]) -> dict[str, str]:
     """Settings of journald; those of a later text count."""
     found: dict[str, str] = {}

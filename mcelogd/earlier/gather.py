@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mcelogd.earlier import kernel_log, pstore
 from mcelogd.earlier.found import Found, Origin
-from mcelogd.earlier.messages import found_in
+from mcelogd.earlier.messages import count_told, found_in
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -29,12 +29,14 @@ class Gathered(NamedTuple):
     `seen` is for the next call, and replaces what was given to this one.
     `problems` are lines for the administrator. `has_kernel_log` is False where
     the journal could not be read, or not to its end: worth another try.
+    `told` is how many machine checks the kernel's messages tell of, at least.
     """
 
     found: list[Found]
     seen: set[str]
     problems: list[str]
     has_kernel_log: bool
+    told: int = 0
 
 
 def gather(
@@ -59,13 +61,14 @@ def gather(
     if len(recent) < len(left.found):
         old = len(left.found) - len(recent)
         problems.append(f"{old} machine checks in pstore are older than {most_age // 86400} days: left alone")
-    has_kernel_log = False
+    has_kernel_log, told = False, 0
     if boot:
         log = kernel_log.read(boot, journal)
         has_kernel_log = log.is_whole
         problems += [log.problem] if log.problem else []
+        told = count_told(line.text for line in log.lines)
         recent += found_in(log.lines, Origin.KERNEL_LOG, KERNEL_LOG, now)
     recent.sort(key=lambda one: one.when)
     if len(recent) > MOST:
         problems.append(f"{len(recent) - MOST} machine checks too many were found: the oldest are left out")
-    return Gathered(recent[-MOST:], left.seen, problems, has_kernel_log)
+    return Gathered(recent[-MOST:], left.seen, problems, has_kernel_log, told)

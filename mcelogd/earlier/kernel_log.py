@@ -59,11 +59,17 @@ class KernelLog(NamedTuple):
 
 
 def read(
-    boot: str, directory: Path | None = None, *, program: str = JOURNALCTL, seconds: float = SECONDS
+    boot: str,
+    directory: Path | None = None,
+    *,
+    since: int = 0,
+    program: str = JOURNALCTL,
+    seconds: float = SECONDS,
 ) -> KernelLog:
     """The kernel's lines about hardware since the boot `boot` (32 hex digits, dashes or not).
 
-    From the journals in `directory`, or those of this machine. Takes at most
+    From the journals in `directory`, or those of this machine; with `since`
+    (seconds since the epoch), what came since then only. Takes at most
     `seconds`, and some more to end journalctl. Never raises.
     """
     boot = boot.replace("-", "")
@@ -71,10 +77,10 @@ def read(
         return KernelLog([], "which boot this is, is not known: the kernel's messages are not looked at")
     reader = _Reader()
     try:
-        problem = _run(_command(program, boot, directory), reader, seconds)
+        problem = _run(_command(program, boot, directory, since), reader, seconds)
     except (OSError, ValueError) as error:
         problem = f"cannot run {program}: {getattr(error, 'strerror', None) or error}"
-    if not problem and not reader.count:
+    if not problem and not reader.count and not since:
         problem = "no kernel message of this boot is in the journal"
     is_whole = not problem
     if is_whole and reader.dropped:
@@ -82,10 +88,11 @@ def read(
     return KernelLog(list(reader.lines), problem, is_whole)
 
 
-def _command(program: str, boot: str, directory: Path | None) -> list[str]:
+def _command(program: str, boot: str, directory: Path | None, since: int) -> list[str]:
     # What processes write to /dev/kmsg has another facility than the kernel's own 0.
     matches = [f"_BOOT_ID={boot}", "_TRANSPORT=kernel", "SYSLOG_FACILITY=0"]
     where = [] if directory is None else [f"--directory={directory}"]
+    where += [f"--since=@{since}"] if since else []
     options = ["--no-pager", "--quiet", "--all", "--output=json", f"--output-fields={_FIELDS}"]
     return [program, *options, *where, *matches]
 

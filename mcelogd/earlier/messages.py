@@ -26,6 +26,9 @@ _ABOUT_HARDWARE = re.compile(
 
 DAY = 86400
 
+_TOLD = "Machine check events logged"
+_WRITTEN_OUT = re.compile(r"\[Hardware Error\]: (?:CPU \d+: Machine Check|Machine check: CPU)")
+
 LONGEST = 384
 """Characters of a line that are looked at: the kernel's longest line of a record has some 200."""
 
@@ -41,6 +44,19 @@ class _Clock(str):
 def is_about_hardware(text: str) -> bool:
     """Whether a kernel's line can be part of a record."""
     return _ABOUT_HARDWARE.match(text) is not None
+
+
+def count_told(lines: Iterable[str]) -> int:
+    """At least so many machine checks the kernel told of.
+
+    It says so twice a minute at most, once for several, or writes each out
+    when nobody else takes it.
+    """
+    told = written_out = 0
+    for line in lines:
+        told += _TOLD in line
+        written_out += _WRITTEN_OUT.search(line) is not None
+    return max(told, written_out)
 
 
 def found_in(lines: Iterable[Line], origin: Origin, source: str, now: int) -> Iterator[Found]:

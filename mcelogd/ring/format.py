@@ -11,6 +11,7 @@ Source: Linux Documentation/trace/events.rst, "Event formats"; kernel/trace/trac
 from __future__ import annotations
 
 import re
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -43,11 +44,26 @@ class Field(NamedTuple):
         return self.offset + self.size
 
 
+class Dynamic(NamedTuple):
+    """A member of any length: `field` holds where it is, counted from its own end if `is_relative`."""
+
+    field: Field
+    is_relative: bool
+
+    def of(self, payload: memoryview) -> bytes:
+        """The member's bytes in an entry, as far as they are in there."""
+        word = int.from_bytes(payload[self.field.offset : self.field.end], "little")
+        start = (word & 0xFFFF) + (self.field.end if self.is_relative else 0)
+        return bytes(payload[start : start + (word >> 16 & 0xFFFF)])
+
+
 class EventFormat(NamedTuple):
-    """An event: its number on this kernel, and its members that have a fixed place by name."""
+    """An event: its number on this kernel, and its members by name: those that have a fixed place, and those
+    of any length (texts)."""
 
     id: int
     fields: Mapping[str, Field]
+    dynamic: Mapping[str, Dynamic] = MappingProxyType({})
 
 
 class PageFormat(NamedTuple):
@@ -66,7 +82,7 @@ def parse_event(text: str) -> EventFormat:
     fields = _fields(text)
     if "common_type" not in fields:
         raise FormatError("the event has no field common_type")
-    return EventFormat(int(number[1]), fields)
+    return EventFormat(int(number[1]), fields, _dynamic(text))
 
 
 def parse_page(text: str) -> PageFormat:
@@ -79,6 +95,16 @@ def parse_page(text: str) -> PageFormat:
     if commit.size not in (4, 8) or commit.end > data.offset or data.end > LARGEST_PAGE:
         raise FormatError("a page has an impossible layout")
     return PageFormat(commit, data.offset, data.end)
+
+
+def _dynamic(text: str) -> dict[str, Dynamic]:
+    found = {}
+    for match in _FIELD.finditer(text):
+        kind = match["type"].strip()
+        if kind.startswith(_DYNAMIC):
+            field = Field(int(match["offset"]), int(match["size"]))
+            found[match["name"]] = Dynamic(field, kind.startswith("__rel_loc"))
+    return found
 
 
 def _fields(text: str) -> dict[str, Field]:

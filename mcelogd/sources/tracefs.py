@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING
 from mcelogd.record import LENGTH
 from mcelogd.ring.events import RecordFormat
 from mcelogd.ring.format import FormatError, parse_event, parse_page
+from mcelogd.ring.mc_event import McEvent, McEventFormat
 from mcelogd.ring.page import read_page
 from mcelogd.sources import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from mcelogd.ring.page import Page
     from mcelogd.spool import Spool
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 ROOT = "/sys/kernel/tracing"
 INSTANCE = "instances/mcelog"
 EVENT = "events/mce/mce_record"
+LABELS = "events/ras/mc_event"
+"""What EDAC drivers say of memory errors; kernels without EDAC have none."""
 
 _ROUNDED = 8
 """KiB that the kernel may make of a buffer beyond what was asked for: whole pages, two at least."""
@@ -58,9 +61,12 @@ class TracefsSource:
         self._ready: list[int] = []
         self._lost = 0
         self._damaged = 0
+        self.told: Callable[[McEvent], None] = lambda _: None
+        """Hears what EDAC drivers say, before the records of the same page are handed over."""
         try:
             self._form = parse_page((instance / "events/header_page").read_text())
             self._records = RecordFormat(parse_event((instance / EVENT / "format").read_text()))
+            self._labels = _label_format(instance / LABELS / "format")
             # Read from by nobody: it becomes readable for any CPU's buffer, also one that comes later.
             self._wake = os.open(instance / "trace_pipe", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FormatError as error:
@@ -108,7 +114,10 @@ class TracefsSource:
         return self._taken_apart(memoryview(landed))
 
     def lost(self) -> int:
-        """Records that the kernel overwrote since the last call; exact, but for the smallest kernels."""
+        """Records that the kernel overwrote since the last call; exact, but for the smallest kernels.
+
+        Where an EDAC driver tells of the same errors, what it told counts, too.
+        """
         lost, self._lost = self._lost, 0
         return lost
 
@@ -154,6 +163,9 @@ class TracefsSource:
         page: Page = read_page(data, self._form)
         self._lost += page.lost
         self._damaged += len(data) if page.damaged else 0
+        if self._labels is not None:
+            for event in filter(None, map(self._labels.event, page.entries)):
+                self.told(event)
         found = (self._records.record(entry) for entry in page.entries)
         return b"".join(record for record in found if record is not None)
 
@@ -180,8 +192,19 @@ def prepare(root: str = ROOT, buffer_kib: int = 256) -> None:
             _set(instance / "buffer_size_kb", str(buffer_kib))
         _set(instance / "tracing_on", "1")
         _set(instance / EVENT / "enable", "1")
+        with contextlib.suppress(OSError):
+            # Records come without labels, too.
+            _set(instance / LABELS / "enable", "1")
     except OSError as error:
         raise _source_error(error, instance) from error
+
+
+def _label_format(path: Path) -> McEventFormat | None:
+    """None where the kernel has no such event, or one that is not understood: records come without."""
+    try:
+        return McEventFormat(parse_event(path.read_text()))
+    except (FileNotFoundError, FormatError):
+        return None
 
 
 def cleanup(root: str = ROOT) -> None:

@@ -30,7 +30,8 @@ ObjectKey = tuple[str, str]
 
 
 class StoredEvent(NamedTuple):
-    """A row of `events`; `record` holds the record's bytes as they were read."""
+    """A row of `events`; `record` holds the record's bytes as they were read, `origin` where it was found
+    if no source gave it."""
 
     id: int
     time: int
@@ -43,6 +44,7 @@ class StoredEvent(NamedTuple):
     dimm: int | None
     summary: str
     record: bytes
+    origin: str = ""
 
 
 class MemoryRow(NamedTuple):
@@ -168,7 +170,7 @@ def event_row(values: tuple[object, ...]) -> StoredEvent:
     """A row as it was read; raises ValueError for what no event can be."""
     row = StoredEvent._make(values)
     _check_numbers((row.id, row.time, row.cpu, row.bank))
-    text_row((row.kind, row.severity, row.summary))
+    text_row((row.kind, row.severity, row.summary, row.origin))
     if type(row.record) is not bytes:
         raise ValueError("no record")
     return row

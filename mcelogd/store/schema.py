@@ -72,7 +72,11 @@ def _to_2(db: sqlite3.Connection) -> None:
     )
 
 
-_STEPS = (_to_1, _to_2)
+def _to_3(db: sqlite3.Connection) -> None:
+    db.execute("ALTER TABLE events ADD COLUMN origin TEXT NOT NULL DEFAULT ''")
+
+
+_STEPS = (_to_1, _to_2, _to_3)
 
 SCHEMA_VERSION = len(_STEPS)
 

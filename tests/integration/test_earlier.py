@@ -116,7 +116,7 @@ def test_a_boot_id_with_dashes(boot: Path) -> None:
 
 
 def test_nothing_is_asked_without_a_boot(boot: Path) -> None:
-    assert gather([], "", (), NOW, journal=boot) == ([], set(), [], False)
+    assert gather([], "", (), NOW, journal=boot) == ([], set(), [], False, 0)
 
 
 @pytest.mark.parametrize("name", ["x", "--merge", BOOT + "0", "_UID=0"])

@@ -15,7 +15,6 @@ from mcelogd.doctor import facts as f
 from mcelogd.doctor.checks import CHECKS, examine
 from mcelogd.doctor.finding import AS_ROOT, Finding, State, exit_status
 from mcelogd.doctor.parse import (
-    count_kernel_lines,
     parse_hest,
     parse_journald,
     parse_kernel_config,
@@ -471,15 +470,6 @@ def test_no_table_is_too_odd(junk: bytes, parts: list[bytes]) -> None:
 def test_kernel_config() -> None:
     found = parse_kernel_config("#\n# CONFIG_RAS_CEC is not set\nCONFIG_X86_MCE=y\nCONFIG_HZ=250\nnonsense\n")
     assert found == {"RAS_CEC": "n", "X86_MCE": "y", "HZ": "250"}
-
-
-def test_kernel_lines() -> None:
-    logged = "6,1,2,-;mce: [Hardware Error]: Machine check events logged\n"
-    decoded = "mce: [Hardware Error]: CPU 0: Machine Check: 0 Bank 5: 8c00004000010090\n"
-    other = "mce: [Hardware Error]: PROCESSOR 0:606a6 TIME 1\nMachine check, they say\n"
-    assert count_kernel_lines(logged * 3 + decoded + other) == 3
-    assert count_kernel_lines(decoded * 2 + other + logged) == 2
-    assert count_kernel_lines("") == 0
 
 
 def test_journald_settings() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcelogd.earlier.found import Found, Line, Origin
-from mcelogd.earlier.messages import found_in, is_about_hardware
+from mcelogd.earlier.messages import count_told, found_in, is_about_hardware
 from mcelogd.record import LENGTH, MceRecord, layout
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "ascii"
@@ -191,3 +191,12 @@ def test_many_lines_take_no_time(line: str) -> None:
 def test_only_lines_about_hardware_are_looked_at() -> None:
     assert is_about_hardware("mce: [Hardware Error]: Machine check events logged")
     assert not is_about_hardware("mce: CPU supports 20 MCE banks")
+
+
+def test_what_the_kernel_told_of() -> None:
+    logged = ["6,1,2,-;mce: [Hardware Error]: Machine check events logged"]
+    decoded = ["mce: [Hardware Error]: CPU 0: Machine Check: 0 Bank 5: 8c00004000010090"]
+    other = ["mce: [Hardware Error]: PROCESSOR 0:606a6 TIME 1", "Machine check, they say"]
+    assert count_told(logged * 3 + decoded + other) == 3
+    assert count_told(decoded * 2 + other + logged) == 2
+    assert count_told([]) == 0

@@ -33,7 +33,18 @@ SETTINGS = ("config", "options", "settings", "values")
 USES = {"dbus_iface": "dbus"}
 """A package that a module may know beside its own."""
 
-WIRING = ("__main__", "administration", "assembly", "cli", "ctl", "daemon", "doctor", "intake", "oneshot")
+WIRING = (
+    "__main__",
+    "administration",
+    "assembly",
+    "catchup",
+    "cli",
+    "ctl",
+    "daemon",
+    "doctor",
+    "intake",
+    "oneshot",
+)
 WIRING += ("reload", "selftest_chain", "startup", "state", "takeover")
 """What puts the parts together. All others know the above and their own package only."""
 

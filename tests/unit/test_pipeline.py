@@ -202,3 +202,16 @@ def test_odd_cpus_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
         "Intel family 6 model 255",
         "forced CPU type Intel P4, but the record is of Ice Lake server",
     ]
+
+
+def test_what_is_of_before_is_counted_and_told_and_nobody_acts() -> None:
+    listener, actions = Listener(), Listener()
+    pipe = pipeline(listener, actions=actions)
+    take(pipe, READ_ERROR)
+    pipe.take(layout(LENGTH), pack(READ_ERROR._replace(time=NOW - 900)), origin="pstore")
+    assert listener.heard[1:] == ["event 2 0 of 2", "memory 0", "memory -1", "page 5000"]
+    assert actions.heard == ["event 1 0 of 1"]
+    assert pipe.totals == Totals(2, 0, 2, 0, NOW - 9)
+    first, second = pipe.take_batch(None).events
+    assert (first.origin, second.origin) == ("", "pstore")
+    assert second.summary == f"{first.summary}, found in pstore"

@@ -407,3 +407,11 @@ def test_the_example_shows_a_record_of_ours() -> None:
     assert example.keys() <= documented_fields()
     assert example.keys() >= ALWAYS
     assert example["MESSAGE_ID"] == message_ids.CORRECTED_MEMORY_ERROR
+
+
+@pytest.mark.parametrize(("origin", "words"), [("kernel-log", "the kernel's log"), ("pstore", "pstore")])
+def test_where_a_record_was_found_is_said(origin: str, words: str) -> None:
+    plain, found = report.fields(event()), report.fields(event(), marks=("duplicate",), origin=origin)
+    assert found["MESSAGE"] == f"{plain['MESSAGE']}, found in {words}"
+    assert (found["MCE_ORIGIN"], found["MCE_MARKS"]) == (origin, f"duplicate {origin}")
+    assert "MCE_ORIGIN" not in plain

@@ -157,7 +157,7 @@ def test_the_last_damaged_ones_are_kept(tmp_path: Path) -> None:
         "UPDATE pages SET reason = x'00'",
         "UPDATE memory SET ce_stamp = 0.5",
         "UPDATE objects SET state = x'00'",
-        "INSERT INTO events SELECT 9223372036854775807, time, '', '', 0, 0, 0, 0, 0, '', x'' FROM events",
+        "INSERT INTO events SELECT 9223372036854775807, time, '', '', 0, 0, 0, 0, 0, '', x'', '' FROM events",
         "DROP TABLE memory",
         "DROP TABLE objects",
         "PRAGMA writable_schema = 1; DELETE FROM sqlite_master",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = ROOT / "tests/fixtures/store"
-OLD = [1]
+OLD = [1, 2]
 
 
 def make(version: int, path: Path) -> None:
@@ -83,7 +83,7 @@ def test_everything_is_there_after_migration(tmp_path: Path, version: int) -> No
     assert [(event.id, event.cpu, event.bank) for event in events[:3]] == [(n + 1, n, 5) for n in range(3)]
     assert events[3][1:] == (
         *((1 << 63) - 1, "unknown", "uncorrected", 255, 255, None, None, None),
-        *("It's odd; \u00b5", b"\xff" * 16),
+        *("It's odd; \u00b5", b"\xff" * 16, ""),
     )
     store.commit(batch(5, position=(8, 1))._replace(objects={("core", "0"): "{}"}))
     store.close()

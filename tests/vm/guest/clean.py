@@ -24,7 +24,7 @@ def _quietly(*command: str) -> None:
 
 
 def clean_start() -> None:
-    """Nothing runs, nothing is kept, nothing is changed: as after installing."""
+    """Nothing runs, nothing is kept, nothing is changed: as after installing, but for what was before."""
     if SERVICE.exists():
         _quietly("systemctl", "stop", *UNITS)
     changed = [*DROP_INS.glob("mcelog*.d"), *STATE.glob("*"), *LOGS.glob("mcelog*")]
@@ -35,7 +35,8 @@ def clean_start() -> None:
     if SERVICE.exists():
         _quietly("systemctl", "reset-failed", *UNITS)
     if SHIPPED_CONFIG.exists():
-        shutil.copyfile(SHIPPED_CONFIG, CONFIG)
+        # What the scenarios before this one injected in this boot stands in the kernel's log.
+        CONFIG.write_text(f"earlier-records = no\n{SHIPPED_CONFIG.read_text()}")
     if TRIGGER.exists():
         TRIGGER.write_text("\n")
     mce.drain()

@@ -7,13 +7,16 @@ import importlib
 import json
 import shutil
 import sys
+import time
 from pathlib import Path
 
-from guest import mce, service
-from guest.registry import scenario
+from guest import journal, mce, service
+from guest.registry import Skip, scenario
 from guest.shell import run, wait_for
 
 ARCHIVE = Path("/var/lib/systemd/pstore/1795373294/001")
+TRACEFS = Path("/sys/kernel/tracing")
+LABELS = "events/ras/mc_event"
 READER = Path("/run/mcelog-earlier.py")
 READ = """
 import json, time
@@ -74,3 +77,58 @@ def _assert_known(found: list[bytes]) -> None:
     all_of_it = [origins.Found(data, origins.Origin.PSTORE, form.parse(data).time, "") for data in found]
     assert [one.record for one in merge.unseen(all_of_it, read)] == found[:1]
     assert len(merge.unseen(all_of_it, [])) == 3
+
+
+@scenario(append="mce=print_all", alone=True, limit=180)
+def found_by_the_service() -> None:
+    """What the kernel printed and somebody else read is counted once, what waits in the device is no news."""
+    now = int(time.time())
+    for number in (1, 2, 3):
+        if number == 3:
+            assert len(wait_for(mce.read_device, "the records")) == 2
+        changes = {"cpu": 1, "tsc": 1000 + number, "addr": number << 20, "time": now - 10}
+        mce.inject(mce.RECORD | changes)
+    wait_for(
+        lambda: run("journalctl", "-kb", quiet=True).stdout.count("Bank 7") == 3, "the kernel's messages"
+    )
+    ARCHIVE.mkdir(parents=True)
+    dump = ARCHIVE / "dmesg-efi-179537329401001"
+    dump.write_text(PANIC.replace("TIME 1700000000", f"TIME {now - 86400}"))
+    dump.chmod(0o600)
+    config = service.CONFIG.read_text()
+    service.CONFIG.write_text(config.replace("earlier-records = no", "earlier-records = yes"))
+    try:
+        service.start()
+        service.wait_for_stored(4)
+        wait_for(lambda: not list(Path("/var/lib/mcelog/earlier").glob("spool-*")), "the end of it")
+        service.stop()
+        service.start()
+        run("sleep", "5")
+    finally:
+        shutil.rmtree(ARCHIVE.parent)
+    assert sorted(record["addr"] for record in service.stored()) == [0xFEE00, 1 << 20, 2 << 20, 3 << 20]
+    entries = [one for one in journal.entries("_SYSTEMD_UNIT=mcelog.service") if "MCE_STATUS" in one]
+    origins = {int(one["MCE_ADDR"], 16): one.get("MCE_ORIGIN") for one in entries}
+    assert origins == {3 << 20: None, 1 << 20: "kernel-log", 2 << 20: "kernel-log", 0xFEE00: "pstore"}, (
+        origins
+    )
+    assert len(entries) == 4, entries
+    assert not journal.entries(service.message_id("RECORDS_MISSING"))
+    shown = run("mcelogctl", "events").stdout
+    assert "found in pstore" in shown, shown
+
+
+@scenario(device=False)
+def labels_of_edac_drivers() -> None:
+    """This kernel's mc_event has what is needed of it, and is switched on where the records come from."""
+    if not (TRACEFS / LABELS).is_dir():
+        raise Skip("this kernel has no trace event ras:mc_event")
+    sys.path.append("/usr/lib/python3/dist-packages")
+    published = importlib.import_module("mcelogd.ring.format")
+    labels = importlib.import_module("mcelogd.ring.mc_event")
+    text = (TRACEFS / LABELS / "format").read_text()
+    print(text, flush=True)
+    labels.McEventFormat(published.parse_event(text))
+    run(service.PROGRAM, "--prepare-source")
+    enabled = TRACEFS / "instances/mcelog" / LABELS / "enable"
+    assert enabled.read_text().strip() == "1"
