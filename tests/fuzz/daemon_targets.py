@@ -20,7 +20,6 @@ from mcelogd.account.faults import FaultTable
 from mcelogd.account.memory import MemoryKey, MemoryTable, Rates
 from mcelogd.account.pages import PageTable
 from mcelogd.account.text import history_text, memory_text, pages_text
-from mcelogd.cpu import CpuType
 from mcelogd.dbus.library import Received
 from mcelogd.dbus.memory import MANAGER, READ, Dimm, path_of
 from mcelogd.dbus.objects import ObjectTree
@@ -39,8 +38,10 @@ from mcelogd.store.reader import EventQuery, StoreReader
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from mcelogd.cpu import CpuType
     from mcelogd.dbus.gate import Job
     from mcelogd.event import Event
+    from mcelogd.pipeline import Totals
 
 NOW = 1_795_000_000
 READ_ERROR = MceRecord(
@@ -119,7 +120,7 @@ class Content:
     def dump_history(self) -> str:
         return history_text(counted().books.history)
 
-    def change(self, command: str, place: str, uid: int) -> str:
+    def change(self, *_: object) -> str:
         raise AssertionError("nobody but root may change anything")
 
 
@@ -171,9 +172,12 @@ class Machine:
     """The daemon, as far as who is refused can come."""
 
     cpu_type = cpu_vendor = source = source_state = page_action = "x"
-    totals = property(lambda self: counted().totals)
 
-    def name_of(self, key: MemoryKey) -> None:
+    @property
+    def totals(self) -> Totals:
+        return counted().totals
+
+    def name_of(self, _: MemoryKey) -> None:
         return None
 
     def reload(self) -> list[str]:
@@ -194,7 +198,7 @@ class Bus:
         return True
 
     @contextlib.contextmanager
-    def reply_to(self, call: Received) -> Iterator[None]:
+    def reply_to(self, _: Received) -> Iterator[None]:
         try:
             yield
         except BusError as error:
@@ -204,7 +208,7 @@ class Bus:
 class Gate:
     """Lets everybody do at once what waits for nothing."""
 
-    def take(self, bus: Bus, call: Received, job: Job) -> None:
+    def take(self, bus: Bus, _: Received, job: Job) -> None:
         assert all(action.startswith("org.mcelog.") for action in job.actions)
         if not job.waits:
             answer = job.answer(job.work())
