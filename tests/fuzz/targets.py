@@ -186,9 +186,9 @@ def config(data: bytes) -> int:
     assert all(line.isprintable() for line in warnings)
     shown = "\n".join(settings.describe())
     again = Settings.load(parse(shown, "shown"))
-    assert [value.value for value in again.values.values()] == [
-        value.value for value in settings.values.values()
-    ]
+    for name, value in settings.values.items():
+        if (value.text or "").isprintable():  # what is not is shown escaped
+            assert again.values[name].value == value.value
     return len(shown) + sum(map(len, warnings))
 
 
