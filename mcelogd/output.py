@@ -135,7 +135,7 @@ def _target(link: Path) -> str:
     fd = os.open(link, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if os.fstat(fd).st_uid not in (0, os.geteuid()):
-            raise OSError(errno.EACCES, f"{link} is a symbolic link that another user has made; remove it")
+            raise OSError(errno.EACCES, "a symbolic link that another user has made; remove it")
         return os.readlink("", dir_fd=fd)
     finally:
         os.close(fd)
