@@ -383,11 +383,14 @@ class Daemon:
             self._loop.call_later(EXPIRE_SECONDS, self._expire)
 
     def _records_lost(self, count: int) -> None:
-        log.warning(
-            "the kernel's log of machine checks overflowed: at least %d record was lost",
-            count,
-            extra={"MESSAGE_ID": message_ids.RECORDS_LOST, "MCE_SOURCE": self._source.name},
-        )
+        extra = {
+            "MESSAGE_ID": message_ids.RECORDS_LOST,
+            "MCE_SOURCE": self._source.name,
+            "MCE_LOST": count,
+        }
+        what = "record was" if count == 1 else "records were"
+        text = "the kernel's log of machine checks overflowed: at least %d %s lost"
+        log.warning(text, count, what, extra=extra)
         self._output.write("Warning: MCE buffer is overflowed.\n")
         self._state_changed()
 

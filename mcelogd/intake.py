@@ -143,6 +143,7 @@ class Intake:
         self._folded = source.offset
         self._retry = FIRST_RETRY
         self._failing = False
+        self._unsaid = 0
         self._scheduled: asyncio.Handle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         if self._layout.ignored:
@@ -198,6 +199,7 @@ class Intake:
         except OSError as error:
             self._source_failed(error)
             more = False
+        self._tell_lost()
         self._fold()
         if self._ended:
             return
@@ -217,10 +219,7 @@ class Intake:
                 self._spools.forget(self._committed())
                 continue
             count = self._source.read_into(spool)
-            lost = self._source.lost()
-            if lost:
-                self._pipeline.lose(lost)
-                self._lost(lost)
+            self._unsaid += self._source.lost()
             damaged = self._source.take_damaged()
             if damaged:
                 log.error("%s: %d bytes at the end are no whole record", self._source.name, damaged)
@@ -228,6 +227,13 @@ class Intake:
                 self._source_restored()
             if count == 0:
                 return False
+
+    def _tell_lost(self) -> None:
+        """Once for all that was read in one go: a ring that overflows says so with each of its pages."""
+        lost, self._unsaid = self._unsaid, 0
+        if lost:
+            self._pipeline.lose(lost)
+            self._lost(lost)
 
     def _fold(self) -> None:
         spool = self._spools.current

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ("mcelog.service", "mcelog.socket", "mcelog.path", "mcelog-oneshot.service", "mcelog-oneshot.timer")
+MANUALS = ("mcelog.8", "mcelogctl.1", "mcelog.conf.5", "mcelog.triggers.5", "org.mcelog.5")
+MANUALS += ("mcelog.journal-fields.7",)
 SERVICES = ("mcelog.service", "mcelog-oneshot.service")
 
 EXPOSURE = 1.3
@@ -84,6 +86,7 @@ def test_everything_goes_to_its_place(packaged: Path) -> None:
         "/usr/share/fish/vendor_completions.d/mcelogctl.fish",
         "/usr/share/zsh/site-functions/_mcelogctl",
         "/usr/share/polkit-1/actions/org.mcelog.policy",
+        *(f"/usr/share/man/man{name[-1]}/{name}" for name in MANUALS),
         "/etc/mcelog/mcelog.conf",
         "/etc/mcelog/dimm-labels.conf",
         *(f"/etc/mcelog/{row.script}" for row in TRIGGERS if row.script),
@@ -307,9 +310,19 @@ class Unit(configparser.RawConfigParser):
         self.read(ROOT / "data" / name, encoding="utf-8")
 
 
-def test_no_device_means_no_failed_unit() -> None:
+CONDITIONS = [
+    "/sys/devices/system/machinecheck/machinecheck0",
+    "|/dev/mcelog",
+    "|/sys/kernel/tracing/events/mce/mce_record",
+]
+"""Machine checks, and one of two ways to hear of them."""
+
+
+def test_no_source_means_no_failed_unit() -> None:
     for name in (*SERVICES, "mcelog.socket"):
-        assert Unit(name)["Unit"]["ConditionPathExists"] == "/dev/mcelog", name
+        lines = (ROOT / "data" / name).read_text(encoding="utf-8").splitlines()
+        key = "ConditionPathExists="
+        assert [line.removeprefix(key) for line in lines if line.startswith(key)] == CONDITIONS, name
 
 
 def test_socket_is_where_clients_look_for_it() -> None:

@@ -50,8 +50,15 @@ def verdict_of(request: pytest.FixtureRequest) -> Verdict:
     return lambda system_name, name: results(system_name)[name]
 
 
-@pytest.mark.parametrize("name", list(scenarios()))
-@pytest.mark.parametrize("system_name", TESTED)
+@pytest.mark.parametrize(
+    ("system_name", "name"),
+    [
+        (system_name, name)
+        for system_name in TESTED
+        for name in scenarios()
+        if system(system_name).tests(name)
+    ],
+)
 def test_scenario(system_name: str, name: str, verdict_of: Verdict) -> None:
     result = verdict_of(system_name, name)
     if result.verdict == "skipped":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Machine-check records in the guest: sending them, and reading the device directly."""
+"""Machine-check records in the guest: sending them, and the kernel's two ways of handing them over."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import functools
 import importlib.machinery
 import importlib.util
 import os
+import select
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 DEVICE = Path("/dev/mcelog")
+TRACING = Path("/sys/kernel/tracing")
+INSTANCE = TRACING / "instances/mcelog"
+EVENT = INSTANCE / "events/mce/mce_record"
+TRACEFS_MOUNT = "sys-kernel-tracing.mount"
+PROGRAM = "/usr/sbin/mcelog"
 LOG_BYTES = 128 * 64
 """At least the kernel's whole log: a read with less room is refused."""
 
@@ -60,6 +66,11 @@ def read_device() -> list[bytes]:
     return [data[at : at + 128] for at in range(0, len(data), 128)]
 
 
+def source() -> Path:
+    """What mcelog reads on this kernel: the device, or the trace instance that it makes."""
+    return DEVICE if DEVICE.exists() else INSTANCE
+
+
 @contextmanager
 def no_device() -> Iterator[None]:
     """The device's node is away meanwhile, if there is one."""
@@ -74,11 +85,38 @@ def no_device() -> Iterator[None]:
             away.rename(DEVICE)
 
 
+@contextmanager
+def no_source() -> Iterator[None]:
+    """Neither is there: as on a kernel that tells nobody of machine checks."""
+    run("systemctl", "stop", TRACEFS_MOUNT)
+    try:
+        with no_device():
+            yield
+    finally:
+        run("systemctl", "start", TRACEFS_MOUNT)
+
+
 def drain() -> None:
-    """Nothing of before is left in the kernel."""
+    """Nothing of before is left in the kernel; from here on it buffers, whether mcelog runs or not."""
     if DEVICE.exists():
         while read_device():
             pass
+    if INSTANCE.is_dir():
+        INSTANCE.rmdir()
+    if not DEVICE.exists() and Path(PROGRAM).exists():
+        run(PROGRAM, "--prepare-source")
+
+
+def pending() -> bool:
+    """Whether the kernel holds records that nobody has read, without taking them."""
+    if DEVICE.exists():
+        with DEVICE.open("rb", buffering=0) as device:
+            return bool(select.select([device], [], [], 0)[0])
+    return any(_entries(stats.read_text()) for stats in INSTANCE.glob("per_cpu/cpu*/stats"))
+
+
+def _entries(stats: str) -> int:
+    return next(int(line.split()[1]) for line in stats.splitlines() if line.startswith("entries:"))
 
 
 def send_raw(fields: Mapping[str, int]) -> None:

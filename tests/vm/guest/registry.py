@@ -27,7 +27,9 @@ class Scenario(NamedTuple):
     project: bool
     """Needs the project installed in the guest."""
     device: bool
-    """Needs /dev/mcelog; where the kernel has none it is skipped."""
+    """Is about /dev/mcelog itself; where the kernel has none it is skipped."""
+    tracefs: bool
+    """Is about the trace event itself; where the kernel has the device it is skipped."""
     boots: int
     """The guest is restarted after each call but the last; run(boot) is called with 0, 1, …"""
     alone: bool
@@ -53,7 +55,8 @@ def scenario(
     *,
     limit: float = 60,
     project: bool = True,
-    device: bool = True,
+    device: bool = False,
+    tracefs: bool = False,
     boots: int = 1,
     alone: bool = False,
     cpu: str | None = None,
@@ -64,7 +67,8 @@ def scenario(
 
     def register(run: Callable[..., None]) -> Callable[..., None]:
         name = f"{run.__module__.rpartition('.')[2]}.{run.__name__}"
-        _registered[name] = Scenario(name, run, limit, project, device, boots, alone, cpu, append, qemu)
+        needs = (project, device, tracefs)
+        _registered[name] = Scenario(name, run, limit, *needs, boots, alone, cpu, append, qemu)
         return run
 
     return register

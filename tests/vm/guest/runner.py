@@ -53,6 +53,8 @@ def _in_child(scenario: Scenario, boot: int, log: Path) -> None:
     try:
         if scenario.device and not mce.DEVICE.exists():
             raise Skip(f"this kernel has no {mce.DEVICE}")
+        if scenario.tracefs and mce.DEVICE.exists():
+            raise Skip(f"this kernel has {mce.DEVICE}")
         if boot == 0:
             clean_start()
         journal.begin()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from harness.common import VmError
@@ -32,15 +33,32 @@ class System(NamedTuple):
     cpu: str = ICE_LAKE
     memory_mib: int = 2048
     disk_mib: int = 2048
+    tested: tuple[str, ...] = ("*",)
+    """Names of the scenarios that pytest runs there; `tools/vm run` runs any."""
+
+    def tests(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self.tested)
 
 
 STOCK_KERNEL = ("linux-image-amd64", "linux-headers-amd64", "initramfs-tools", "gcc", "make")
 """With what its own module is compiled with."""
 
+BY_TRACEFS = ("smoke.*", "tracefs.*", "service.*", "durability.*", "selftest.*", "oneshot.*", "earlier.*")
+"""What may differ by the source; the rest of Debian 12 is tested with the other kernel."""
+
 SYSTEMS = {
     system.name: system
     for system in (
         System("debian12-mcelog", suite="bookworm", python="3.11", kernel_source="linux-source-6.1"),
+        System(
+            "debian12-stock",
+            suite="bookworm",
+            python="3.11",
+            kernel_source=None,
+            packages=PACKAGES + STOCK_KERNEL,
+            disk_mib=4096,
+            tested=BY_TRACEFS,
+        ),
         System(
             "debian13",
             suite="trixie",
@@ -52,7 +70,7 @@ SYSTEMS = {
     )
 }
 DEFAULT = "debian12-mcelog"
-TESTED = ("debian12-mcelog",)
+TESTED = ("debian12-mcelog", "debian13", "debian12-stock")
 """Those that pytest boots."""
 
 

@@ -3,13 +3,22 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from guest import mce, service
 from guest.registry import scenario
 from guest.service import UNIT
 from guest.shell import run, wait_for
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HEARD = Path("/run/vm-heard")
+ACTIONS = {"read", "offline-page", "reset-counters", "reload", "self-test"}
 MANAGER = ("org.mcelog", "/org/mcelog", "org.mcelog.Manager")
 NOBODY = 65534
 
@@ -28,7 +37,7 @@ def _as_nobody(*words: str) -> subprocess.CompletedProcess[str]:
 def a_call_starts_the_service() -> None:
     """D-Bus activation; and the name is owned when systemd calls it started."""
     assert not service.is_active()
-    assert _read("Source") == 's "/dev/mcelog"\n'
+    assert _read("Source") == f's "{mce.source()}"\n'
     assert service.is_active()
     assert service.prop("BusName") == "org.mcelog"
     service.stop()
@@ -76,3 +85,59 @@ def it_survives_its_bus() -> None:
     assert service.main_pid() == pid
     run("systemctl", "reload", UNIT)
     assert service.is_active()
+
+
+@scenario()
+def polkit_knows_the_actions() -> None:
+    """pkaction lists them with their defaults."""
+    known = run("pkaction").stdout.split()
+    assert {f"org.mcelog.{name}" for name in ACTIONS} <= set(known), known
+    shown = run("pkaction", "--verbose", "--action-id", "org.mcelog.read").stdout
+    assert "implicit active:   yes" in shown
+    assert "implicit any:      auth_admin" in shown
+
+
+@scenario(limit=120)
+def everybody_hears_signals_without_addresses() -> None:
+    """busctl monitor while errors come in and a page goes: all is told, and nowhere where it was."""
+    service.configure("[page]\nmemory-ce-threshold = 3 / 24h\nmemory-ce-action = soft\n")
+    service.start()
+    with _monitor():
+        mce.inject(mce.RECORD, "--count", "3")
+        service.wait_for_stored(3)
+        wait_for(lambda: "PageOfflined" in HEARD.read_text(), "the last signal")
+    text = HEARD.read_text()
+    signals = [json.loads(line) for line in text.splitlines()]
+    members = {signal["member"] for signal in signals if signal["type"] == "signal"}
+    wanted = {"EventLogged", "ThresholdExceeded", "InterfacesAdded", "PropertiesChanged", "PageOfflined"}
+    assert wanted <= members, members
+    for address in (mce.RECORD["addr"], mce.RECORD["addr"] >> 12):
+        assert not [signal for signal in signals if address in set(_numbers(signal["payload"]))]
+        assert f"{address:x}" not in text.lower()
+
+
+@contextmanager
+def _monitor() -> Iterator[None]:
+    """All signals of org.mcelog go to HEARD, a JSON object a line."""
+    match = "--match=type='signal',sender='org.mcelog'"
+    with (
+        HEARD.open("wb") as heard,
+        subprocess.Popen(["busctl", "monitor", "--json=short", match], stdout=heard) as monitor,
+    ):
+        try:
+            # It says nothing of its own when it is ready: an event is shown once it is.
+            run("sleep", "3")
+            yield
+        finally:
+            monitor.terminate()
+
+
+def _numbers(value: Any) -> Iterator[int]:
+    """All that is in a signal."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from _numbers(one)
+    elif isinstance(value, int):
+        yield value

@@ -98,7 +98,7 @@ def a_healthy_machine() -> None:
     assert "root" in seen["state"]["remedy"]
 
 
-@scenario(alone=True, append="mce=off", limit=120, device=False)
+@scenario(alone=True, append="mce=off", limit=120)
 def switched_off_at_boot() -> None:
     assert_found("command-line", "broken", "mce=off", "/etc/default/grub")
     assert_found("machine-checks", "broken", "has no CPUs in it", "mce=off")
@@ -120,7 +120,7 @@ def corrected_errors_switched_off() -> None:
         (MACHINECHECK / "machinecheck0/check_interval").write_text(interval)
 
 
-@scenario(limit=120)
+@scenario(limit=120, device=True)
 def the_kernel_runs_a_program() -> None:
     trigger = MACHINECHECK / "machinecheck0/trigger"
     trigger.write_text(f"{PROGRAM}\n")
@@ -129,7 +129,7 @@ def the_kernel_runs_a_program() -> None:
     assert_well("machine-checks")
 
 
-@scenario(limit=120)
+@scenario(limit=120, device=True)
 def another_reader() -> None:
     """A process that has the device open is named; a C mcelog and rasdaemon are, too."""
     programs = Path("/run/doctor")
@@ -162,7 +162,8 @@ def another_reader() -> None:
 def records_that_went_elsewhere() -> None:
     """The kernel says that it logged a machine check, and somebody else has read it."""
     mce.inject(mce.RECORD)
-    wait_for(mce.read_device, "the record")
+    wait_for(mce.pending, "the record")
+    mce.drain()
     service.start()
     assert_found("kernel-log", "warning", "mcelog recorded 0", "journalctl -k -b")
 

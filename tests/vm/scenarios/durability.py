@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import random
-import select
 import signal
 import sqlite3
 import threading
@@ -163,15 +162,9 @@ def _kill_after_reading() -> None:
     kill(pid, signal.SIGSTOP)
     for number in range(30):
         mce.send_raw(mce.RECORD | {"addr": BASE + number * PAGE})
-    wait_for(_pending, "the burst to be in the kernel's log")
+    wait_for(mce.pending, "the burst to be in the kernel's log")
     kill(pid, signal.SIGCONT)
-    wait_for(lambda: not _pending(), "the burst to be read", 10)
+    wait_for(lambda: not mce.pending(), "the burst to be read", 10)
     kill(pid, signal.SIGKILL)
     service.wait_for_successor(pid)
     service.wait_for_stored(30)
-
-
-def _pending() -> bool:
-    """Whether the kernel still holds records, without taking them."""
-    with mce.DEVICE.open("rb", buffering=0) as device:
-        return bool(select.select([device], [], [], 0)[0])

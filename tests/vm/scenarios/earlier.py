@@ -35,7 +35,7 @@ Panic#1 Part1
 """
 
 
-@scenario(append="mce=print_all", limit=120)
+@scenario(append="mce=print_all", limit=120, device=True)
 def within_the_sandbox() -> None:
     """journalctl runs there, and nothing of it is closed; what the device gave is known for the same."""
     for number in (1, 2):

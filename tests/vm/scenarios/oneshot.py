@@ -25,9 +25,9 @@ def prints_and_empties_the_log() -> None:
 
 
 @scenario()
-def names_the_missing_device() -> None:
-    """No device: one line that says so, status 1; --ignorenodev is silent."""
-    with mce.no_device():
+def names_the_missing_source() -> None:
+    """Nothing to read from: one line that says so, status 1; --ignorenodev is silent."""
+    with mce.no_source():
         plain = run(PROGRAM, check=False)
         ignoring = run(PROGRAM, "--ignorenodev", check=False)
     assert plain.returncode == 1
@@ -46,7 +46,7 @@ def service_logs_to_journal() -> None:
     assert STATUS_WORDS in text, text
 
 
-@scenario()
+@scenario(device=True)
 def kernel_trigger() -> None:
     """Started by the kernel: no PATH, no environment, no open files; the text goes to syslog."""
     TRIGGER.write_text(PROGRAM)
@@ -54,7 +54,7 @@ def kernel_trigger() -> None:
     wait_for(lambda: _in_syslog(STATUS_WORDS), "the decoded record in the journal, by syslog", 40)
 
 
-@scenario()
+@scenario(device=True)
 def kernel_trigger_with_log_file() -> None:
     """Started by the kernel with a log file configured."""
     service.configure(f"logfile = {service.LOGFILE}")

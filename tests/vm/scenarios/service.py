@@ -66,7 +66,7 @@ def starts_and_stops() -> None:
     service.start()
     assert service.is_active()
     assert service.prop("Type") == "notify"
-    assert "/dev/mcelog" in service.prop("StatusText")
+    assert str(mce.source()) in service.prop("StatusText")
     wait_for_entries(message_id("SERVICE_STARTED"))
     service.stop()
     assert (service.prop("Result"), service.prop("ExecMainStatus")) == ("success", "0")
@@ -119,7 +119,7 @@ def _logged(text: str) -> bool:
     return service.LOGFILE.exists() and text in service.LOGFILE.read_text()
 
 
-@scenario()
+@scenario(device=True)
 def real_device_write() -> None:
     """A record injected as the kernel's own tools do it, not through the test module."""
     service.start()
@@ -137,7 +137,7 @@ def pending_records_are_read() -> None:
     assert [one["addr"] for one in records] == [INTEL_RECORD["addr"] + 4096 * n for n in range(20)]
 
 
-@scenario()
+@scenario(device=True)
 def kernel_overflow_is_told() -> None:
     """More than the kernel keeps: what it kept is stored, and that there was more is said."""
     service.configure(f"logfile = {service.LOGFILE}")
@@ -150,7 +150,7 @@ def kernel_overflow_is_told() -> None:
     wait_for(lambda: _logged("Warning: MCE buffer is overflowed."), "the C program's words in the log file")
 
 
-@scenario()
+@scenario(device=True)
 def overflow_of_a_running_daemon() -> None:
     """A daemon that slept through a burst says so when it wakes up."""
     service.start()

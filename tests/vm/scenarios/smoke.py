@@ -35,7 +35,7 @@ EVERY_FIELD = {
 }
 
 
-@scenario(project=False, device=False)
+@scenario(project=False)
 def systemd_runs() -> None:
     assert Path("/proc/1/comm").read_text() == "systemd\n"
     state = wait_for(
@@ -46,20 +46,20 @@ def systemd_runs() -> None:
     run("busctl", "--system", "call", "org.freedesktop.DBus", "/", "org.freedesktop.DBus", "GetId")
 
 
-@scenario(project=False)
+@scenario(project=False, device=True)
 def device_is_there() -> None:
     assert stat.S_ISCHR(mce.DEVICE.stat().st_mode)
     assert mce.read_device() == []
 
 
-@scenario(project=False)
+@scenario(project=False, device=True)
 def raw_record_keeps_every_field() -> None:
     mce.inject(EVERY_FIELD)
     records = wait_for(mce.read_device, "the record")
     assert [mce.unpack(record) for record in records] == [EVERY_FIELD]
 
 
-@scenario(project=False)
+@scenario(project=False, device=True)
 def device_write_is_logged() -> None:
     """What a real CPU bank would have said: the kernel fills in everything but these four."""
     mce.inject(mce.RECORD | {"cpu": 1}, to="device")
@@ -70,7 +70,7 @@ def device_write_is_logged() -> None:
     assert got["time"]
 
 
-@scenario(project=False, device=False)
+@scenario(project=False)
 def raw_record_is_traced() -> None:
     """The same record as a trace event: what kernels without /dev/mcelog have."""
     instance = Path("/sys/kernel/tracing/instances/smoke")

@@ -123,7 +123,7 @@ DIMMS = [
 ]
 
 
-@scenario(limit=180, cpu=NEHALEM)
+@scenario(limit=180, cpu=NEHALEM, device=True)
 def c_programs_configurations() -> None:
     """Four of them: as many triggers as it runs."""
     _runs_triggers(ON_UNKNOWN, OTHERS, 3)
