@@ -22,6 +22,7 @@ from mcelogd.act.actions import Actions, Told
 from mcelogd.act.fork import Credentials, ForkLauncher
 from mcelogd.act.offline import How, Limits, PageOffliner
 from mcelogd.act.runner import Preferring, TriggerRunner
+from mcelogd.act.trust import Careful, weakness_of
 from mcelogd.credentials import group_of
 from mcelogd.pipeline import Pipeline
 from mcelogd.reporter import EventReporter, Logged
@@ -153,14 +154,25 @@ def make_service(bus: BusConnection, machine: Machine, books: Books) -> Service:
 
 
 def missing_triggers(settings: Settings) -> list[str]:
-    """A line for each program of mcelog.conf that cannot be run."""
+    """A line for each program of mcelog.conf that cannot be run, or is not because of who can write it."""
     directory = Path(settings.trigger_directory or "/")
     names = {row.setting: settings.values[row.setting].value for row in ROWS}
-    return [
-        f"{name} = {program}: {directory / program} cannot be run; install it or remove the line"
-        for name, program in names.items()
-        if isinstance(program, str) and not os.access(directory / program, os.X_OK)
-    ]
+    lines = []
+    for name, program in names.items():
+        if not isinstance(program, str):
+            continue
+        if not os.access(directory / program, os.X_OK):
+            why = f"{directory / program} cannot be run; install it or remove the line"
+        else:
+            why = weakness_of(directory / program, _trusted(settings))
+        if why:
+            lines.append(f"{name} = {program}: {why}")
+    return lines
+
+
+def _trusted(settings: Settings) -> set[int]:
+    """Who may have written a trigger: root, and as whom it is run."""
+    return {0, os.geteuid(), settings.run_credentials_user or 0}
 
 
 def make_launcher(
@@ -222,7 +234,7 @@ def make_actions(
         dry_run=settings.dry_run,
     )
     runner = TriggerRunner(
-        launcher,
+        Careful(launcher, settings.trigger_directory or "/", _trusted(settings)),
         told.trigger_ended,
         children_max=settings.children_max,
         time_limit=settings.trigger_seconds,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DEV_LOG = "/dev/log"
+
+MOST_LINKS = 8
+"""Symbolic links that are followed to a log file."""
 
 
 class Sink(Protocol):
@@ -68,7 +72,7 @@ class FileSink:
     def __init__(self, path: Path) -> None:
         """Open the file; OSError if that fails."""
         self.path = path
-        self._file: TextIO | None = path.open("a", encoding="utf-8", errors="replace")
+        self._file: TextIO | None = _open(path)
         self._failing = False
 
     def write(self, text: str) -> None:
@@ -101,7 +105,40 @@ class FileSink:
 
     def _reopen(self) -> None:
         self.close()
-        self._file = self.path.open("a", encoding="utf-8", errors="replace")
+        self._file = _open(self.path)
+
+
+def _open(path: Path) -> TextIO:
+    """Open for appending; OSError if it cannot be, or if it is a link of somebody else's.
+
+    Who may write to the directory could make a link to any file of root's. A
+    FIFO that nobody reads is an error, too: nothing here waits.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+    for _ in range(MOST_LINKS):
+        # Those of /proc, which /dev/stdout leads to, are the kernel's, and lead to no name.
+        follow = path.parent.resolve().is_relative_to("/proc")
+        try:
+            fd = os.open(path, flags if follow else flags | os.O_NOFOLLOW, 0o666)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            path = path.parent / _target(path)
+        else:
+            return os.fdopen(fd, "a", encoding="utf-8", errors="replace")
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+
+
+def _target(link: Path) -> str:
+    """Where a link leads that root or we ourselves have made; OSError for another's."""
+    # Held by a descriptor, so that what is read is the link whose owner was looked at.
+    fd = os.open(link, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(fd).st_uid not in (0, os.geteuid()):
+            raise OSError(errno.EACCES, "a symbolic link that another user has made; remove it")
+        return os.readlink("", dir_fd=fd)
+    finally:
+        os.close(fd)
 
 
 class SyslogSink:

@@ -28,6 +28,8 @@ import os
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from mcelogd.record import RecordLengthError, layout
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -236,7 +238,7 @@ def _read(path: Path, generation: int, first: int) -> Leftover | None:
         return None
     magic, version, length, written_as, offset, origin = _HEADER.unpack_from(content)
     is_ours = magic == _MAGIC and version in (_VERSION, _VERSION_LANDING) and written_as == generation
-    if not is_ours or length <= 0:
+    if not is_ours or not _can_be(length):
         return None
     landing, before = _LANDING.unpack_from(content, _LANDING_AT) if version == _VERSION_LANDING else (0, 0)
     start = _DATA + landing
@@ -256,6 +258,15 @@ def _read(path: Path, generation: int, first: int) -> Leftover | None:
         offset=offset,
         landed=landed,
     )
+
+
+def _can_be(length: int) -> bool:
+    """Whether records have that length; where a damaged header says otherwise, nobody can tell them apart."""
+    try:
+        layout(length)
+    except RecordLengthError:
+        return False
+    return True
 
 
 def _touch(memory: mmap.mmap) -> None:

@@ -82,7 +82,7 @@ class Books:
     def dimm_at(self, event: Event, location: Location, now: int) -> MemoryErrors | None:
         """The row of the DIMM at one of the event's locations."""
         socketid = event.record.socketid
-        return None if socketid is None else self.memory.get(memory_key(socketid, location), now)
+        return None if socketid is None else self.memory.row(memory_key(socketid, location), now)
 
     def take_changed(self) -> Changed:
         """What changed since the last call."""

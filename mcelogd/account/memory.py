@@ -94,6 +94,10 @@ class Crossing(NamedTuple):
     """Corrected errors the hardware counted beyond the one it recorded, where those crossed."""
 
 
+MOST_ROWS = 16384
+"""DIMMs, channels and sockets that errors can make rows for; the largest machines have a tenth of that."""
+
+
 class MemoryTable:
     """Every DIMM and socket that had an error or is known from SMBIOS.
 
@@ -125,6 +129,10 @@ class MemoryTable:
         """The row of `key`, made when it is new."""
         return self._rows.get(key) or self._add_row(MemoryErrors(key, now))
 
+    def row(self, key: MemoryKey, now: int) -> MemoryErrors | None:
+        """As get(), but None for one row too many: damaged records can name any place."""
+        return self.get(key, now) if key in self._rows or len(self._rows) < MOST_ROWS else None
+
     def find(self, key: MemoryKey) -> MemoryErrors | None:
         """The row of `key`, if there is one."""
         return self._rows.get(key)
@@ -155,10 +163,11 @@ class MemoryTable:
         crossed: list[Crossing] = []
         for location in event.finding.locations:
             key = memory_key(record.socketid, location)
-            if track_dimms and not key.is_socket:
-                crossed += self._count(self.get(key, now), event, now)
-            if track_sockets:
-                row = self.get(MemoryKey(record.socketid, ANY, ANY), now)
+            row = self.row(key, now) if track_dimms and not key.is_socket else None
+            if row is not None:
+                crossed += self._count(row, event, now)
+            row = self.row(MemoryKey(record.socketid, ANY, ANY), now) if track_sockets else None
+            if row is not None:
                 crossed += self._count_lost(row, event, now)
                 crossed += self._count(row, event, now)
         return crossed

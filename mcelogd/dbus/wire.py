@@ -198,6 +198,9 @@ def read_header(frame: bytes) -> Header:
         texts, reply_serial, signature = _read_fields(frame, order, end)
     except (IndexError, struct.error, UnicodeDecodeError) as error:
         raise WireError(f"damaged header: {error}") from error
+    if not serial:
+        # Nothing can be an answer to it; the bus passes none on.
+        raise WireError("a message without a serial number")
     body = end + -end % 8
     too_long = len(frame) < body + length
     return Header(

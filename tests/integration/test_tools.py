@@ -79,6 +79,8 @@ def test_named_tests_run_alone_and_from_anywhere() -> None:
 def test_help_and_wrong_arguments_install_nothing() -> None:
     assert run(ROOT / "tools/test", "--help").stdout.startswith("Usage: tools/test ")
     assert run(ROOT / "tools/demo", "--help").stdout.startswith("Usage: tools/demo\n")
+    assert run(ROOT / "tools/fuzz", "--help").stdout.startswith("Usage: tools/fuzz ")
+    assert "no target nosuch; there are: ascii_text " in run(ROOT / "tools/fuzz", "nosuch").stderr
     wrong = run(ROOT / "tools/demo", "--fast")
     assert (wrong.returncode, wrong.stderr) == (1, "demo: takes no argument, not --fast\n")
 

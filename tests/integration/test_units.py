@@ -174,6 +174,103 @@ def test_exposure(prefix: Path, service: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+DENIED = {
+    *("~@privileged", "@resources"),
+    *("~process_vm_readv", "process_vm_writev", "userfaultfd"),
+}
+
+SANDBOX = {
+    # capabilities: the one it uses, and no way to more
+    "CapabilityBoundingSet": {"CAP_SYS_ADMIN"},
+    "AmbientCapabilities": set(),
+    "NoNewPrivileges": {"yes"},
+    "RestrictSUIDSGID": {"yes"},
+    "RestrictNamespaces": {"yes"},
+    # files: these alone can be written to, beside the state and the runtime directory
+    "ProtectSystem": {"strict"},
+    "ReadWritePaths": {
+        "-/var/log",
+        "-/sys/devices/system/memory/soft_offline_page",
+        "-/sys/devices/system/memory/hard_offline_page",
+    },
+    "ReadOnlyPaths": {"-/var/log/journal", "-/var/log/audit", "-/var/log/private"},
+    "InaccessiblePaths": {"-/boot"},
+    "StateDirectory": {"mcelog"},
+    "ProtectHome": {"yes"},
+    "PrivateTmp": {"yes"},
+    "PrivateMounts": {"yes"},
+    "PrivateDevices": {"yes"},
+    "DeviceAllow": {"/dev/mcelog", "r"},
+    "BindPaths": {"-/dev/mcelog"},
+    # the kernel
+    "ProtectKernelTunables": {"yes"},
+    "ProtectKernelModules": {"yes"},
+    "ProtectKernelLogs": {"yes"},
+    "ProtectControlGroups": {"yes"},
+    "ProtectClock": {"yes"},
+    "ProtectHostname": {"yes"},
+    "ProtectProc": {"invisible"},
+    "SystemCallArchitectures": {"native"},
+    "SystemCallFilter": {"@system-service", *DENIED},
+    "SystemCallErrorNumber": {"EPERM"},
+    "MemoryDenyWriteExecute": {"yes"},
+    "LockPersonality": {"yes"},
+    "RestrictRealtime": {"yes"},
+    "RemoveIPC": {"yes"},
+    "KeyringMode": {"private"},
+    # no network
+    "PrivateNetwork": {"yes"},
+    "IPAddressDeny": {"any"},
+    "RestrictAddressFamilies": {"AF_UNIX"},
+    # what a defect could use up
+    "MemoryMax": {"256M"},
+    "TasksMax": {"32"},
+    "LimitCORE": {"0"},
+}
+"""Every option, with all words of its lines: SECURITY.md says what each takes away."""
+
+
+@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("option", SANDBOX)
+def test_each_option_of_the_sandbox(prefix: Path, service: str, option: str) -> None:
+    text = (prefix / "lib/systemd/system" / service).read_text("utf-8")
+    found = re.findall(rf"^{option}=(.*)$", text, re.MULTILINE)
+    assert {word for value in found for word in value.split()} == SANDBOX[option]
+
+
+def test_nothing_else_is_outside_of_the_sandbox(prefix: Path) -> None:
+    """A command with a "+" has all rights of root: those two that need them, and no more."""
+    outside = []
+    for service in SERVICES:
+        text = (prefix / "lib/systemd/system" / service).read_text("utf-8")
+        outside += re.findall(r"^Exec\w+=[-@:]*[+!](?:\S*/)?(.*)$", text, re.MULTILINE)
+    assert sorted(outside) == ["mcelog --imc-log", *["mcelog --prepare-source"] * 2]
+
+
+DANGEROUS = """
+    ptrace process_vm_readv process_vm_writev bpf perf_event_open userfaultfd
+    mount umount2 pivot_root chroot init_module finit_module delete_module kexec_load reboot swapon
+    iopl ioperm acct quotactl settimeofday clock_settime setuid setresuid sched_setscheduler
+"""
+
+
+def test_system_calls_that_would_do_harm_are_not_let_through() -> None:
+    """By the sets of the systemd that is here, expanded."""
+    allowed = system_calls("@system-service")
+    for word in DENIED:
+        name = word.removeprefix("~")
+        allowed -= system_calls(name) if name[0] == "@" else {name}
+    assert {"read", "readv", "ioctl", "fsync"} <= allowed
+    assert allowed & set(DANGEROUS.split()) == set()
+
+
+def system_calls(name: str) -> set[str]:
+    printed = run([need("systemd-analyze"), "--no-pager", "syscall-filter", name]).stdout
+    words = [line.split()[0] for line in printed.splitlines()[1:] if line.strip()]
+    found = {word for word in words if word[0] not in "#@"}
+    return found.union(*(system_calls(word) for word in words if word[0] == "@"))
+
+
 def sandbox(unit: str) -> list[str]:
     lines = (ROOT / "data" / unit).read_text().partition("# --- Sandbox")[2].partition("[Install]")[0]
     settings = [line for line in lines.splitlines()[1:] if line and not line.startswith("#")]

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +15,9 @@ from mcelogd.account.text import memory_text
 from mcelogd.decode import decode
 from mcelogd.rate import NEVER, Rate, parse_rate
 from mcelogd.record import MceRecord
+
+if TYPE_CHECKING:
+    import pytest
 
 NOW = 1_795_000_000
 DAY = 86_400
@@ -98,6 +103,20 @@ def test_what_is_not_counted() -> None:
     always = table(track_dimms=True, track_sockets=False)
     always.account(elsewhere, NOW)
     assert [row.key for row in always] == [(0, 0, ANY)]
+
+
+def test_places_that_damaged_records_name_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcelogd.account.memory.MOST_ROWS", 4)
+    memory = table()
+    for socket in range(9):
+        memory.account(decode(READ_ERROR._replace(socketid=socket), NEHALEM), NOW)
+    memory.account(decode(READ_ERROR, NEHALEM), NOW)
+    assert [(row.key, row.corrected.total) for row in memory] == [
+        ((0, ANY, ANY), 2),
+        ((0, 0, ANY), 2),
+        ((1, ANY, ANY), 1),
+        ((1, 0, ANY), 1),
+    ]
 
 
 def test_only_changed_rows_are_saved() -> None:

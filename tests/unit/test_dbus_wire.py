@@ -144,6 +144,14 @@ def test_after_what_is_no_message_there_is_no_going_on(damage: bytes) -> None:
         frames.next()
 
 
+def test_a_message_without_a_serial_number_is_none() -> None:
+    """The library cannot even answer it with an error."""
+    message = bytearray(call(1))
+    struct.pack_into("<I", message, 8, 0)
+    with pytest.raises(WireError, match="serial"):
+        read_header(bytes(message))
+
+
 def test_the_other_byte_order_is_read_in_the_fixed_part() -> None:
     frames = Frames({}, 1000)
     frames.feed(call(0, ">")[:16])

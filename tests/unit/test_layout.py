@@ -200,7 +200,7 @@ def test_functions_are_short() -> None:
     assert long == []
 
 
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/ARCHITECTURE.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/ARCHITECTURE.md")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

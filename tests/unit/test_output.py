@@ -6,14 +6,11 @@ from __future__ import annotations
 import io
 import os
 import socket
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import pytest
 
 from mcelogd.output import FileSink, Output, StreamSink, SyslogSink
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import pytest
 
 
 def test_every_sink_gets_it(tmp_path: Path) -> None:
@@ -32,6 +29,58 @@ def test_a_full_disk_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
         sink.write("text\n")
     sink.close()
     assert caplog.messages == ["cannot write to /dev/full: No space left on device"]
+
+
+def test_a_log_file_may_be_a_link_of_our_own(tmp_path: Path) -> None:
+    (tmp_path / "first").symlink_to("second")
+    (tmp_path / "second").symlink_to(tmp_path / "elsewhere")
+    sink = FileSink(tmp_path / "first")
+    sink.write("line\n")
+    sink.close()
+    assert (tmp_path / "elsewhere").read_text() == "line\n"
+
+
+def test_the_standard_output_is_a_file_too() -> None:
+    read, write = os.pipe()
+    try:
+        sink = FileSink(Path(f"/dev/fd/{write}"))
+        sink.write("line\n")
+        sink.close()
+        assert os.read(read, 100) == b"line\n"
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's link")
+def test_a_link_that_another_user_made_is_not_followed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("as it was\n")
+    log = tmp_path / "log"
+    log.symlink_to(precious)
+    os.lchown(log, 65534, 65534)
+    with pytest.raises(OSError, match="another user"):
+        FileSink(log)
+    log.unlink()
+    sink = FileSink(log)
+    log.unlink()
+    log.symlink_to(precious)
+    os.lchown(log, 65534, 65534)
+    sink.reopen()
+    sink.write("line\n")
+    assert precious.read_text() == "as it was\n"
+    sink.close()
+    assert "symbolic link" in caplog.text
+
+
+def test_links_in_a_circle_and_a_fifo_nobody_reads_are_errors(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("circle", "fifo"):
+        with pytest.raises(OSError, match=r"symbolic links|No such device"):
+            FileSink(tmp_path / name)
 
 
 def test_a_closed_pipe_is_said_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -132,6 +133,17 @@ def test_files_that_are_none_of_ours_are_passed_over(tmp_path: Path) -> None:
     good = Spool.create(tmp_path, 5, LENGTH)
     fill(good, records(1))
     assert [one.generation for one in leftovers(tmp_path, Position(0, 0))] == [5]
+
+
+@pytest.mark.parametrize("length", [0, 1, 73, LENGTH + (1 << 30)])
+def test_a_record_length_that_none_can_have_is_damage(tmp_path: Path, length: int) -> None:
+    spool = Spool.create(tmp_path, 1, LENGTH)
+    fill(spool, records(1))
+    assert spool.path is not None
+    with spool.path.open("r+b") as file:
+        file.seek(12)
+        file.write(struct.pack("<I", length))
+    assert leftovers(tmp_path, Position(0, 0)) == []
 
 
 def test_no_room_on_the_disk_is_said(tmp_path: Path) -> None:
