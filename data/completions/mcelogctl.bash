@@ -30,7 +30,7 @@ _mcelogctl_list() {
 _mcelogctl() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     local commands='status dimms sockets pages events show history monitor offline-page replaced acquit
-        reset doctor reload self-test'
+        reset doctor metrics reload self-test'
     local options='-H --host --address --json --no-pager --no-legend --no-ask-password -h --help'
     local kinds='memory cache tlb bus io internal thermal unknown'
     local severities='info corrected deferred recoverable uncorrected fatal deferred+'
@@ -41,7 +41,7 @@ _mcelogctl() {
         word=${COMP_WORDS[number]}
         case $word in
             -H | --host | --address | -S | --since | -U | --until | -k | --kind | -s | --severity | \
-                -n | --lines | -D | --directory | --machine | --root)
+                -n | --lines | -D | --directory | --machine | --root | --textfile)
                 number=$((number + 1))
                 ;;
             -*) ;;
@@ -63,6 +63,11 @@ _mcelogctl() {
         -D | --directory | --root)
             compopt -o filenames
             mapfile -t COMPREPLY < <(compgen -A directory -- "$cur")
+            return
+            ;;
+        --textfile)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -A file -- "$cur")
             return
             ;;
         -k | --kind)
@@ -98,6 +103,7 @@ _mcelogctl() {
         offline-page) options+=' --hard' ;;
         reset) options+=' --all' ;;
         doctor) options+=' --root' ;;
+        metrics) options+=' --textfile --serve' ;;
     esac
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")

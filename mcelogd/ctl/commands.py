@@ -210,6 +210,22 @@ running mcelog nor a bus; as root it sees more. Exit status: 0 all is well, as f
             Example("--json | jq '.[] | select(.state == \"broken\").remedy'", "for a script"),
         ),
     ),
+    Command(
+        "metrics",
+        "[--textfile FILE|--serve]",
+        "Counts for Prometheus, as OpenMetrics text",
+        (
+            Argument("--textfile", "FILE", "put them into this file, as node_exporter reads it"),
+            Argument("--serve", "", "answer HTTP on the socket that systemd listens on"),
+        ),
+        """\
+mcelog is not started for it: where it does not run, mcelog_up is 0 and the rest is absent.
+mcelog-metrics.timer and mcelog-exporter.socket do one or the other all the time.""",
+        (
+            Example("", "look at them"),
+            Example("--textfile /var/lib/prometheus/node-exporter/mcelog.prom", "as the timer does"),
+        ),
+    ),
     Command("reload", "", "Read mcelog.conf again"),
     Command("self-test", "", "Have one harmless error injected, and see whether it is logged"),
 )
