@@ -41,7 +41,8 @@ _mcelogctl() {
         word=${COMP_WORDS[number]}
         case $word in
             -H | --host | --address | -S | --since | -U | --until | -k | --kind | -s | --severity | \
-                -n | --lines | -D | --directory | --machine | --root | --textfile)
+                -n | --lines | -D | --directory | --machine | --root | --textfile | \
+                --by | --more-than)
                 number=$((number + 1))
                 ;;
             -*) ;;
@@ -90,13 +91,17 @@ _mcelogctl() {
             mapfile -t COMPREPLY < <(compgen -W 'all' -- "$cur")
             return
             ;;
-        -n | --lines) return ;;
+        --by)
+            mapfile -t COMPREPLY < <(compgen -W 'dimm' -- "$cur")
+            return
+            ;;
+        -n | --lines | --more-than) return ;;
     esac
 
     case $command in
         '') options+=' --version' ;;
         events)
-            options+=' -S --since -U --until -k --kind -s --severity -n --lines -f --follow --all
+            options+=' -S --since -U --until -k --kind -s --severity -n --lines -f --follow --all --by --more-than
                 -D --directory --machine'
             ;;
         show) options+=' -D --directory --machine' ;;

@@ -52,6 +52,8 @@ complete -c mcelogctl -n $events -s s -l severity -x -d 'Severities' \
     -a '(__mcelogctl_list info corrected deferred recoverable uncorrected fatal deferred+)'
 complete -c mcelogctl -n $events -s n -l lines -x -d 'The newest only'
 complete -c mcelogctl -n $events -s f -l follow -d 'Wait for more'
+complete -c mcelogctl -n $events -l by -x -a dimm -d 'How many errors each DIMM had'
+complete -c mcelogctl -n $events -l more-than -x -d 'Only DIMMs that had more'
 complete -c mcelogctl -n '__fish_seen_subcommand_from events reset' -l all -d 'All'
 
 set --local journal '__fish_seen_subcommand_from events show'

@@ -63,6 +63,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _by(text: str) -> str:
+    if text != "dimm":
+        raise ValueError(f"{text!r} is nothing to count by: there is dimm")
+    return text
+
+
 def kinds(text: str) -> frozenset[str]:
     """The kinds of events that `text` names, with commas between them."""
     return frozenset(_one_of(word, list(Kind), "kind") for word in text.split(","))
@@ -97,9 +103,11 @@ EVENTS = (
     Argument("-U --until", "TIME", "not newer than that"),
     Argument("-k --kind", "KIND,...", ", ".join(Kind), kinds),
     Argument("-s --severity", "SEVERITY,...", ", ".join(Severity) + "; with a + that and worse", severities),
-    Argument("-n --lines", "N", "the newest N only", _count),
+    Argument("-n --lines", "N", "the newest N only; with --by, the worst N", _count),
     Argument("-f --follow", "", "wait for more and show it, too, beginning with the newest 10"),
     Argument("--all", "", "all that mcelog logs, also what it concluded and did, and of itself"),
+    Argument("--by", "dimm", "how many memory errors each DIMM had, the worst first", _by),
+    Argument("--more-than", "N", "with --by, only DIMMs that had more", _count),
     *_JOURNAL,
 )
 
@@ -143,6 +151,7 @@ journal, or asks another --host, gets what mcelog's store has.""",
             Example("-f -s deferred+", "wait for errors that are not corrected"),
             Example("--since yesterday -k memory", "memory errors since yesterday 0:00"),
             Example("--machine all --since -7d", "a week of all collected machines"),
+            Example("--machine all --since -7d --by dimm", "their worst DIMMs"),
             Example("--json --since today", "for a program, an object a line"),
         ),
     ),
