@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import textwrap
 import time
 import urllib.error
 import urllib.parse
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 RULES = ROOT / "data/prometheus/mcelog.rules.yml"
 ALERT_TESTS = ROOT / "tests/prometheus/mcelog.test.yml"
 POLKIT_RULE = ROOT / "data/polkit/50-mcelog-exporter.rules"
-UNPACKED = ROOT / ".venv/debian/prometheus/usr/bin"
+UNPACKED = ROOT / ".venv/debian"
 
 UNCORRECTED = 0xBE00000000010090
 """MCi_STATUS of a memory error that lost data."""
@@ -41,12 +42,12 @@ DIMM = {"socket": "0", "channel": "0", "dimm": "any", "label": ""}
 
 
 def prometheus_program(name: str) -> str:
-    """prometheus or promtool: the one that tools/test unpacked, or one that is installed."""
-    unpacked = UNPACKED / name
-    found = str(unpacked) if unpacked.exists() else shutil.which(name)
+    """A program of Prometheus: the one that tools/test unpacked, or one that is installed."""
+    unpacked = next(UNPACKED.glob(f"*/usr/bin/{name}"), None)
+    found = str(unpacked) if unpacked is not None else shutil.which(name)
     if found is None:
-        assert not os.environ.get("CI"), f"CI must have {name} (Debian package prometheus)"
-        pytest.skip(f"{name} (Debian package prometheus) is not installed; tools/test fetches it")
+        assert not os.environ.get("CI"), f"CI must have {name}"
+        pytest.skip(f"{name} is not installed; tools/test fetches it")
     return found
 
 
@@ -112,6 +113,23 @@ def test_the_file_for_node_exporter(bus: PrivateBus, tmp_path: Path) -> None:
         check=False,
     )
     assert (linted.returncode, linted.stdout, linted.stderr) == (0, b"", b"")
+
+
+def test_node_exporter_shows_that_file(bus: PrivateBus, tmp_path: Path) -> None:
+    assert ctl("metrics", "--textfile", str(tmp_path / "mcelog.prom"), bus=bus).returncode == 0
+    port = free_port()
+    argv = [prometheus_program("prometheus-node-exporter"), f"--web.listen-address=127.0.0.1:{port}"]
+    argv += [
+        "--collector.disable-defaults",
+        "--collector.textfile",
+        f"--collector.textfile.directory={tmp_path}",
+    ]
+    with Program(argv, {"PATH": os.environ["PATH"]}, tmp_path / "log"):
+        wait_for(lambda: can_connect(port), "node_exporter")
+        found = values(classic_families(get(f"http://127.0.0.1:{port}/metrics")[2]))
+    assert value(found, "node_textfile_scrape_error") == 0
+    assert value(found, "mcelog_memory_errors_total", severity="corrected", **DIMM) == 3
+    assert value(found, "node_textfile_mtime_seconds", file=str(tmp_path / "mcelog.prom"))
 
 
 def test_a_file_that_cannot_be_written(bus: PrivateBus, tmp_path: Path) -> None:
@@ -238,6 +256,19 @@ def promtool(*arguments: str | Path) -> None:
 def test_the_alert_rules() -> None:
     promtool("check", "rules", RULES)
     promtool("test", "rules", ALERT_TESTS)
+
+
+def test_the_configuration_in_the_documentation(tmp_path: Path) -> None:
+    """Of docs/metrics.md, as it stands there, but for the place of the rules."""
+    written = (
+        (ROOT / "docs/metrics.md").read_text().partition("In `prometheus.yml`:\n\n")[2].partition("\n## ")[0]
+    )
+    config = tmp_path / "prometheus.yml"
+    config.write_text(
+        textwrap.dedent(written).replace("/usr/share/mcelog/prometheus/mcelog.rules.yml", str(RULES))
+    )
+    promtool("check", "config", config)
+    assert str(RULES) in config.read_text()
 
 
 PROMETHEUS = """\
