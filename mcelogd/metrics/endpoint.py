@@ -7,6 +7,7 @@ import selectors
 import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import BaseServer
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ class Handler(BaseHTTPRequestHandler):
     """One request."""
 
     server: Server
-    server_version = "mcelog"
-    sys_version = ""
     timeout = REQUEST_SECONDS
 
     def do_GET(self) -> None:
@@ -46,6 +45,10 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(body)
 
+    def version_string(self) -> str:
+        """Who answers; nobody need know by which Python."""
+        return "mcelog"
+
     def log_message(self, format: str, *args: object) -> None:
         """Nobody wants a line in the journal every few seconds."""
 
@@ -57,8 +60,8 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, listener: socket.socket, render: Render) -> None:
         """`render` makes a page and its Content-Type of an Accept header."""
-        super().__init__(("", 0), Handler, bind_and_activate=False)
-        self.socket.close()
+        # Not TCPServer's, which makes a socket: the unit is not allowed to.
+        BaseServer.__init__(self, listener.getsockname(), Handler)
         self.socket = listener
         self.render = render
 

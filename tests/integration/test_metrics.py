@@ -225,7 +225,8 @@ def test_pages(endpoint: str) -> None:
     assert value(values(classic_families(page)), "mcelog_up") == 1
     assert "# EOF" not in page
     assert get(f"{endpoint}/metrics", method="HEAD")[::2] == (200, "")
-    assert get(f"{endpoint}/")[0] == 200
+    with urllib.request.urlopen(f"{endpoint}/", timeout=20) as answer:
+        assert (answer.status, answer.headers["Server"]) == (200, "mcelog")
     assert get(f"{endpoint}/dimms")[0] == 404
     assert get(f"{endpoint}/metrics", method="POST")[0] == 501
 

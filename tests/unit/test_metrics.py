@@ -255,6 +255,14 @@ def test_a_reader_of_the_file_never_sees_a_part(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_the_endpoint_makes_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """mcelog-exporter.service has RestrictAddressFamilies=AF_UNIX."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        monkeypatch.setattr(socket, "socket", None)
+        server = endpoint.Server(listener, lambda _: (b"", ""))
+        assert server.fileno() == listener.fileno()
+
+
 def test_the_endpoint_ends_when_nobody_asks() -> None:
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
     ports = [listener.getsockname()[1] for listener in listeners]
