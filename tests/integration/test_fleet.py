@@ -17,7 +17,8 @@ from mcelogd import message_ids
 
 from .conftest import wait_for
 from .ctl_peers import JOURNAL_REMOTE, ROOT, Journal, ctl, journal
-from .privatebus import need
+from .privatebus import need, private_bus
+from .test_ctl_events import with_journal
 from .test_metrics import Program, can_connect, free_port
 
 UPLOAD = Path("/lib/systemd/systemd-journal-upload")
@@ -194,6 +195,17 @@ def test_a_damaged_journal_is_told_and_the_others_are_read(tmp_path: Path) -> No
 def test_what_makes_no_sense(arguments: str) -> None:
     ran = ctl("events", *arguments.split())
     assert (ran.returncode, ran.stdout, len(ran.stderr.splitlines())) == (2, "", 1)
+
+
+def test_this_machines_own_journal(tmp_path: Path) -> None:
+    with journal(tmp_path) as one:
+        fail(one, 4, **A1)
+    with private_bus() as bus:
+        words = ("events", "--by", "dimm", "--no-legend")
+        ran = with_journal(tmp_path / "remote-db7.journal", bus, *words)
+        assert ran.stdout.split()[:5] == ["db7", "0/0/0", "A1", "4", "0"], ran.stderr
+        ran = with_journal(None, bus, *words)
+    assert (ran.returncode, ran.stderr) == (1, "mcelogctl: there is no journal here\n")
 
 
 # -- many --------------------------------------------------------------------------------------

@@ -259,6 +259,18 @@ def test_the_alert_rules() -> None:
     promtool("test", "rules", ALERT_TESTS)
 
 
+def test_what_the_dashboard_asks_is_understood(tmp_path: Path) -> None:
+    """Its queries as rules, with what Grafana puts into them."""
+    panels = json.loads((ROOT / "data/grafana/mcelog.json").read_text())["panels"]
+    queries = [target["expr"] for panel in panels for target in panel["targets"]]
+    filled = [query.replace("$__range", "7d").replace("$machine", "db7|db8") for query in queries]
+    assert not any("$" in query for query in filled)
+    rules = [{"record": f"panel:{number}", "expr": query} for number, query in enumerate(filled)]
+    path = tmp_path / "rules.yml"
+    path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
+    promtool("check", "rules", path)
+
+
 def test_the_configuration_in_the_documentation(tmp_path: Path) -> None:
     """Of docs/metrics.md, as it stands there, but for the place of the rules."""
     written = (
