@@ -63,6 +63,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _errors(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise ValueError(f"{text!r} is not a number of errors")
+    return int(text)
+
+
 def _by(text: str) -> str:
     if text != "dimm":
         raise ValueError(f"{text!r} is nothing to count by: there is dimm")
@@ -107,7 +113,7 @@ EVENTS = (
     Argument("-f --follow", "", "wait for more and show it, too, beginning with the newest 10"),
     Argument("--all", "", "all that mcelog logs, also what it concluded and did, and of itself"),
     Argument("--by", "dimm", "how many memory errors each DIMM had, the worst first", _by),
-    Argument("--more-than", "N", "with --by, only DIMMs that had more", _count),
+    Argument("--more-than", "N", "with --by, only DIMMs that had more", _errors),
     *_JOURNAL,
 )
 

@@ -53,6 +53,19 @@ def increase(before: int | None, count: int | None) -> int:
     return count - before if count >= before else count
 
 
+def merged(tallies: Iterable[DimmTally]) -> list[DimmTally]:
+    """Each DIMM once: a machine that was renamed, or has another address now, has several journals."""
+    found: dict[tuple[str, str], DimmTally] = {}
+    for one in tallies:
+        key = (one.machine, one.place)
+        other = found.get(key, one._replace(corrected=0, uncorrected=0))
+        newer = max(one, other, key=lambda tally: tally.last)
+        found[key] = newer._replace(
+            corrected=one.corrected + other.corrected, uncorrected=one.uncorrected + other.uncorrected
+        )
+    return list(found.values())
+
+
 def worst_first(tallies: Iterable[DimmTally], more_than: int = 0, most: int | None = None) -> list[DimmTally]:
     """Those with more errors than that, at most so many."""
     found = [one for one in tallies if one.errors > more_than]

@@ -85,11 +85,12 @@ def _by_dimm(options: argparse.Namespace, output: Output, directory: Path | None
     if options.host:
         raise CtlError("--by counts in journals on this machine: leave --host out", Exit.USAGE)
     from mcelogd.ctl.dimmtally import json_line as tally_line
-    from mcelogd.ctl.dimmtally import lines, worst_first
+    from mcelogd.ctl.dimmtally import lines, merged, worst_first
     from mcelogd.ctl.journaltally import tallies
 
     wanted = wanted_of(options, int(time.time() * 1e6))
-    found = worst_first(tallies(directory, wanted, trusted()), options.more_than or 0, options.lines)
+    counted = merged(tallies(directory, wanted, trusted()))
+    found = worst_first(counted, options.more_than or 0, options.lines)
     output.lines(map(tally_line, found) if output.json else lines(found, output.look()))
     return Exit.OK
 

@@ -36,7 +36,12 @@ FRESH_SECONDS = 1.0
 
 
 def metrics(options: argparse.Namespace) -> Exit:
-    """Print them, put them into a file, or serve them. Where mcelog does not run, they say so."""
+    """Print them, put them into a file, or serve them. Where mcelog does not run, they say so.
+
+    CtlError for options that make no sense together, and for a file that cannot be written.
+    """
+    if options.json:
+        raise CtlError("metrics are OpenMetrics text and never JSON: leave --json out", Exit.USAGE)
     if options.textfile and options.serve:
         raise CtlError("--textfile and --serve are different ways; leave one of them out", Exit.USAGE)
     options.no_ask_password |= bool(options.textfile) or options.serve

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,6 +22,9 @@ from .ctl_peers import JOURNAL_REMOTE, ROOT, Journal, ctl, journal
 from .privatebus import need, private_bus
 from .test_ctl_events import with_journal
 from .test_metrics import Program, can_connect, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 UPLOAD = Path("/lib/systemd/systemd-journal-upload")
 FLEET = ROOT / "bench/fleet.py"
@@ -67,22 +72,52 @@ def senders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
-@pytest.fixture(scope="module")
-def collected(senders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+@contextlib.contextmanager
+def collector(scratch: Path, port: int) -> Iterator[Path]:
+    """Where it writes what it is sent."""
     need(UPLOAD, "systemd-journal-remote")
-    scratch = tmp_path_factory.mktemp("collector")
-    directory, port = scratch / "remote", free_port()
-    directory.mkdir()
+    directory = scratch / "remote"
+    directory.mkdir(exist_ok=True)
     receive = [str(JOURNAL_REMOTE), f"--listen-http=127.0.0.1:{port}", f"--output={directory}"]
     with Program(receive, dict(os.environ), scratch / "log"):
         wait_for(lambda: can_connect(port), "the collector")
+        yield directory
+
+
+def upload(source: Path, port: int, state: Path) -> int:
+    """Send what is new; the exit status."""
+    send = [UPLOAD, f"--url=http://127.0.0.1:{port}", f"--directory={source}"]
+    send += ["--follow=no", f"--save-state={state}"]
+    return subprocess.run(send, capture_output=True, timeout=60, check=False).returncode
+
+
+@pytest.fixture(scope="module")
+def collected(senders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    scratch, port = tmp_path_factory.mktemp("collector"), free_port()
+    with collector(scratch, port) as directory:
         for name, source in senders.items():
-            send = [UPLOAD, f"--url=http://127.0.0.1:{port}", f"--directory={source}"]
-            send += ["--follow=no", f"--save-state={scratch / name}"]
-            sent = subprocess.run(send, capture_output=True, text=True, timeout=60, check=False)
-            assert sent.returncode == 0, sent.stderr + (scratch / "log").read_text()
+            assert upload(source, port, scratch / name) == 0
         wait_for(lambda: len(tallied(directory)) == 6, "the entries")
     return directory
+
+
+def test_what_was_logged_while_the_collector_was_away_comes_later_and_counts_once(tmp_path: Path) -> None:
+    """The entry at the seam may be sent twice."""
+    source, port = tmp_path / "source", free_port()
+    source.mkdir()
+    with journal(source) as one:
+        fail(one, 3, **A1)
+        wait_for(lambda: tallied(source) == {("db7", "A1"): (3, 0)}, "the sender's journal")
+        with collector(tmp_path, port) as directory:
+            assert upload(source, port, tmp_path / "state") == 0
+        fail(one, 2, begin=4, **A1)
+        wait_for(lambda: tallied(source) == {("db7", "A1"): (5, 0)}, "the sender's journal")
+        assert upload(source, port, tmp_path / "state") != 0
+        with collector(tmp_path, port):
+            assert upload(source, port, tmp_path / "state") == 0
+    assert tallied(directory) == {("db7", "A1"): (5, 0)}
+    listed = ctl("events", "--json", "-D", str(directory)).stdout.splitlines()
+    assert {json.loads(line)["fields"]["MCE_COUNT"] for line in listed} == set("12345")
 
 
 def test_which_dimms_of_which_machines(collected: Path) -> None:

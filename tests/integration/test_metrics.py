@@ -153,6 +153,8 @@ def test_mcelog_is_not_started_for_it() -> None:
 
 
 def test_two_ways_at_once_and_no_socket() -> None:
+    ran = ctl("metrics", "--json")
+    assert (ran.returncode, len(ran.stderr.splitlines())) == (2, 1)
     ran = ctl("metrics", "--serve", "--textfile", "x")
     assert (ran.returncode, len(ran.stderr.splitlines())) == (2, 1)
     ran = ctl("metrics", "--serve")

@@ -7,7 +7,15 @@ import json
 
 import pytest
 
-from mcelogd.ctl.dimmtally import DimmTally, increase, json_line, lines, place_of_location, worst_first
+from mcelogd.ctl.dimmtally import (
+    DimmTally,
+    increase,
+    json_line,
+    lines,
+    merged,
+    place_of_location,
+    worst_first,
+)
 from mcelogd.ctl.look import Look
 
 LAST = 1_795_374_194_000_000
@@ -51,6 +59,13 @@ def test_errors_are_told_by_the_counts_of_entries(counts: list[int | None], erro
         found += increase(before, count)
         before = before if count is None else count
     assert found == errors
+
+
+def test_a_machine_that_was_renamed_is_one_machine() -> None:
+    later = ONE._replace(host="db7-new", corrected=3, uncorrected=1, last=LAST + 1)
+    expected = later._replace(corrected=1203)
+    assert merged([ONE, OTHER, later]) == [expected, OTHER]
+    assert merged([later, ONE]) == [expected]
 
 
 def test_the_worst_come_first() -> None:
