@@ -30,7 +30,7 @@ _mcelogctl_list() {
 _mcelogctl() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
     local commands='status dimms sockets pages events show history monitor offline-page replaced acquit
-        reset doctor reload self-test'
+        reset doctor metrics reload self-test'
     local options='-H --host --address --json --no-pager --no-legend --no-ask-password -h --help'
     local kinds='memory cache tlb bus io internal thermal unknown'
     local severities='info corrected deferred recoverable uncorrected fatal deferred+'
@@ -41,7 +41,8 @@ _mcelogctl() {
         word=${COMP_WORDS[number]}
         case $word in
             -H | --host | --address | -S | --since | -U | --until | -k | --kind | -s | --severity | \
-                -n | --lines | -D | --directory | --machine | --root)
+                -n | --lines | -D | --directory | --machine | --root | --textfile | \
+                --by | --more-than)
                 number=$((number + 1))
                 ;;
             -*) ;;
@@ -65,6 +66,11 @@ _mcelogctl() {
             mapfile -t COMPREPLY < <(compgen -A directory -- "$cur")
             return
             ;;
+        --textfile)
+            compopt -o filenames
+            mapfile -t COMPREPLY < <(compgen -A file -- "$cur")
+            return
+            ;;
         -k | --kind)
             _mcelogctl_list "$kinds"
             return
@@ -85,19 +91,24 @@ _mcelogctl() {
             mapfile -t COMPREPLY < <(compgen -W 'all' -- "$cur")
             return
             ;;
-        -n | --lines) return ;;
+        --by)
+            mapfile -t COMPREPLY < <(compgen -W 'dimm' -- "$cur")
+            return
+            ;;
+        -n | --lines | --more-than) return ;;
     esac
 
     case $command in
         '') options+=' --version' ;;
         events)
-            options+=' -S --since -U --until -k --kind -s --severity -n --lines -f --follow --all
+            options+=' -S --since -U --until -k --kind -s --severity -n --lines -f --follow --all --by --more-than
                 -D --directory --machine'
             ;;
         show) options+=' -D --directory --machine' ;;
         offline-page) options+=' --hard' ;;
         reset) options+=' --all' ;;
         doctor) options+=' --root' ;;
+        metrics) options+=' --textfile --serve' ;;
     esac
     if [[ $cur == -* ]]; then
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")

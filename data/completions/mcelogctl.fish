@@ -2,7 +2,7 @@
 # Completion of mcelogctl for fish.
 
 set --local commands status dimms sockets pages events show history monitor offline-page replaced acquit \
-    reset doctor reload self-test
+    reset doctor metrics reload self-test
 
 function __mcelogctl_dimms --description 'Numbers and labels of the DIMMs'
     # Nobody is asked for a password meanwhile.
@@ -39,6 +39,7 @@ complete -c mcelogctl -n $none -a replaced -d 'Say that a DIMM is another one no
 complete -c mcelogctl -n $none -a acquit -d 'Say that a DIMM is sound'
 complete -c mcelogctl -n $none -a reset -d 'Set counters to zero'
 complete -c mcelogctl -n $none -a doctor -d 'What keeps errors from being logged, and the remedy'
+complete -c mcelogctl -n $none -a metrics -d 'Counts for Prometheus'
 complete -c mcelogctl -n $none -a reload -d 'Read mcelog.conf again'
 complete -c mcelogctl -n $none -a self-test -d 'Inject one harmless error, and see whether it is logged'
 
@@ -51,6 +52,8 @@ complete -c mcelogctl -n $events -s s -l severity -x -d 'Severities' \
     -a '(__mcelogctl_list info corrected deferred recoverable uncorrected fatal deferred+)'
 complete -c mcelogctl -n $events -s n -l lines -x -d 'The newest only'
 complete -c mcelogctl -n $events -s f -l follow -d 'Wait for more'
+complete -c mcelogctl -n $events -l by -x -a dimm -d 'How many errors each DIMM had'
+complete -c mcelogctl -n $events -l more-than -x -d 'Only DIMMs that had more'
 complete -c mcelogctl -n '__fish_seen_subcommand_from events reset' -l all -d 'All'
 
 set --local journal '__fish_seen_subcommand_from events show'
@@ -62,3 +65,5 @@ complete -c mcelogctl -n '__fish_seen_subcommand_from offline-page' -l hard -d '
 complete -c mcelogctl -n '__fish_seen_subcommand_from dimms replaced acquit reset' -a '(__mcelogctl_dimms)'
 complete -c mcelogctl -n '__fish_seen_subcommand_from doctor' -l root -x -a '(__fish_complete_directories)' \
     -d 'Look at the system in this directory'
+complete -c mcelogctl -n '__fish_seen_subcommand_from metrics' -l textfile -r -F -d 'Put them into this file'
+complete -c mcelogctl -n '__fish_seen_subcommand_from metrics' -l serve -d 'Answer HTTP on the socket of systemd'

@@ -63,6 +63,18 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _errors(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise ValueError(f"{text!r} is not a number of errors")
+    return int(text)
+
+
+def _by(text: str) -> str:
+    if text != "dimm":
+        raise ValueError(f"{text!r} is nothing to count by: there is dimm")
+    return text
+
+
 def kinds(text: str) -> frozenset[str]:
     """The kinds of events that `text` names, with commas between them."""
     return frozenset(_one_of(word, list(Kind), "kind") for word in text.split(","))
@@ -97,9 +109,11 @@ EVENTS = (
     Argument("-U --until", "TIME", "not newer than that"),
     Argument("-k --kind", "KIND,...", ", ".join(Kind), kinds),
     Argument("-s --severity", "SEVERITY,...", ", ".join(Severity) + "; with a + that and worse", severities),
-    Argument("-n --lines", "N", "the newest N only", _count),
+    Argument("-n --lines", "N", "the newest N only; with --by, the worst N", _count),
     Argument("-f --follow", "", "wait for more and show it, too, beginning with the newest 10"),
     Argument("--all", "", "all that mcelog logs, also what it concluded and did, and of itself"),
+    Argument("--by", "dimm", "how many memory errors each DIMM had, the worst first", _by),
+    Argument("--more-than", "N", "with --by, only DIMMs that had more", _errors),
     *_JOURNAL,
 )
 
@@ -143,6 +157,7 @@ journal, or asks another --host, gets what mcelog's store has.""",
             Example("-f -s deferred+", "wait for errors that are not corrected"),
             Example("--since yesterday -k memory", "memory errors since yesterday 0:00"),
             Example("--machine all --since -7d", "a week of all collected machines"),
+            Example("--machine all --since -7d --by dimm", "their worst DIMMs"),
             Example("--json --since today", "for a program, an object a line"),
         ),
     ),
@@ -208,6 +223,22 @@ running mcelog nor a bus; as root it sees more. Exit status: 0 all is well, as f
         (
             Example("", "why is nothing logged?"),
             Example("--json | jq '.[] | select(.state == \"broken\").remedy'", "for a script"),
+        ),
+    ),
+    Command(
+        "metrics",
+        "[--textfile FILE|--serve]",
+        "Counts for Prometheus, as OpenMetrics text",
+        (
+            Argument("--textfile", "FILE", "put them into this file, as node_exporter reads it"),
+            Argument("--serve", "", "answer HTTP on the socket that systemd listens on"),
+        ),
+        """\
+mcelog is not started for it: where it does not run, mcelog_up is 0 and the rest is absent.
+mcelog-metrics.timer and mcelog-exporter.socket do one or the other all the time.""",
+        (
+            Example("", "look at them"),
+            Example("--textfile /var/lib/prometheus/node-exporter/mcelog.prom", "as the timer does"),
         ),
     ),
     Command("reload", "", "Read mcelog.conf again"),

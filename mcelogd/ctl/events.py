@@ -60,6 +60,10 @@ def events(options: argparse.Namespace, output: Output) -> Exit:
             "--directory and --machine are about journals on this machine, not on --host", Exit.USAGE
         )
     directory = directory_of(options)
+    if options.by:
+        return _by_dimm(options, output, directory)
+    if options.more_than is not None:
+        raise CtlError("--more-than goes with --by dimm", Exit.USAGE)
     listing = _listing(options, output, directory)
     if options.host or not _has_journal(directory):
         return _from_store(options, output, listing)
@@ -71,6 +75,23 @@ def events(options: argparse.Namespace, output: Output) -> Exit:
         for entry in journal.entries(directory, listing.wanted, trusted(), listing.lines):
             listing.show(writer, entry)
         listing.end(writer)
+    return Exit.OK
+
+
+def _by_dimm(options: argparse.Namespace, output: Output, directory: Path | None) -> Exit:
+    refused = [name for name in ("follow", "all", "kind") if getattr(options, name)]
+    if refused:
+        raise CtlError(f"--by counts memory errors that are there: leave --{refused[0]} out", Exit.USAGE)
+    if options.host:
+        raise CtlError("--by counts in journals on this machine: leave --host out", Exit.USAGE)
+    from mcelogd.ctl.dimmtally import json_line as tally_line
+    from mcelogd.ctl.dimmtally import lines, merged, worst_first
+    from mcelogd.ctl.journaltally import tallies
+
+    wanted = wanted_of(options, int(time.time() * 1e6))
+    counted = merged(tallies(directory, wanted, trusted()))
+    found = worst_first(counted, options.more_than or 0, options.lines)
+    output.lines(map(tally_line, found) if output.json else lines(found, output.look()))
     return Exit.OK
 
 

@@ -68,6 +68,10 @@ def _command(options: argparse.Namespace, output: Output) -> int:
         from mcelogd.ctl import events
 
         return (events.events if options.command == "events" else events.show)(options, output)
+    if options.command == "metrics":
+        from mcelogd.ctl.metrics import metrics
+
+        return metrics(options)
     import asyncio
 
     if options.command == "monitor":

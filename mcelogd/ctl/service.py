@@ -56,11 +56,13 @@ class Service:
         self.lost: asyncio.Task[None] = asyncio.ensure_future(self._until_lost())
         """Done when the connection has ended; to be waited for, and not to be cancelled."""
 
-    async def find(self) -> None:
-        """Have mcelog started if it is not running; CtlError if that fails."""
+    async def find(self, *, start: bool = True) -> None:
+        """Have mcelog started if it is not running, if it may be; CtlError if it is not there."""
         try:
             # In this order: a bus without an activation file for it denies knowing even one that runs.
             if await self._ask_bus("NameHasOwner", "s", [NAME]) != [True]:
+                if not start:
+                    raise CtlError("mcelog does not run; see systemctl status mcelog", Exit.UNREACHABLE)
                 await self._ask_bus("StartServiceByName", "su", [NAME, 0])
             (self.owner,) = await self._ask_bus("GetNameOwner", "s", [NAME])
         except BusError as error:
@@ -161,14 +163,14 @@ class Service:
 
 
 @contextlib.asynccontextmanager
-async def connected(options: argparse.Namespace) -> AsyncIterator[Service]:
+async def connected(options: argparse.Namespace, *, start: bool = True) -> AsyncIterator[Service]:
     """mcelog on the bus that the options name, started if need be. CtlError if it cannot be reached."""
     bus, leave = await (_connect_remote(options.host) if options.host else _connect_local(options.address))
     agent_address = None if options.host or options.address == "session" else options.address
     agent_address = "" if agent_address == "system" else agent_address
     service = Service(bus, ask_password=not options.no_ask_password, agent_address=agent_address)
     try:
-        await service.find()
+        await service.find(start=start)
         yield service
     finally:
         bus.disconnect()

@@ -24,6 +24,8 @@ UNITS = ("mcelog.service", "mcelog.socket", "mcelog.path", "mcelog-oneshot.servi
 MANUALS = ("mcelog.8", "mcelogctl.1", "mcelog.conf.5", "mcelog.triggers.5", "org.mcelog.5")
 MANUALS += ("mcelog.journal-fields.7",)
 SERVICES = ("mcelog.service", "mcelog-oneshot.service")
+COLLECTORS = ("mcelog-exporter.service", "mcelog-metrics.service")
+COLLECTING = (*COLLECTORS, "mcelog-exporter.socket", "mcelog-metrics.timer")
 
 EXPOSURE = 1.3
 """What `systemd-analyze security` may say at most, of 10. Every point given up needs a reason."""
@@ -68,14 +70,18 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def units(prefix: Path) -> list[Path]:
-    return [prefix / "lib/systemd/system" / name for name in UNITS]
+    return [prefix / "lib/systemd/system" / name for name in (*UNITS, *COLLECTING)]
 
 
 def test_everything_goes_to_its_place(packaged: Path) -> None:
     expected = {
         "/usr/sbin/mcelog",
         "/usr/bin/mcelogctl",
-        *(f"/usr/lib/systemd/system/{name}" for name in UNITS),
+        *(f"/usr/lib/systemd/system/{name}" for name in (*UNITS, *COLLECTING)),
+        "/usr/lib/sysusers.d/mcelog-exporter.conf",
+        "/usr/share/polkit-1/rules.d/50-mcelog-exporter.rules",
+        "/usr/share/mcelog/prometheus/mcelog.rules.yml",
+        "/usr/share/mcelog/grafana/mcelog.json",
         "/usr/lib/udev/rules.d/60-mcelog.rules",
         "/usr/lib/systemd/catalog/mcelog.catalog",
         "/etc/logrotate.d/mcelog",
@@ -166,7 +172,7 @@ def test_verify_has_nothing_to_say(prefix: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", [*SERVICES, *COLLECTORS])
 def test_exposure(prefix: Path, service: str) -> None:
     threshold = f"--threshold={EXPOSURE * 10:.0f}"
     unit = prefix / "lib/systemd/system" / service
@@ -308,6 +314,17 @@ class Unit(configparser.RawConfigParser):
         super().__init__(strict=False, delimiters=("=",), comment_prefixes=("#",), interpolation=None)
         self.optionxform = str  # type: ignore[assignment,method-assign]
         self.read(ROOT / "data" / name, encoding="utf-8")
+
+
+def test_metrics_are_served_on_loopback_to_whom_the_polkit_rule_names(prefix: Path) -> None:
+    assert Unit("mcelog-exporter.socket")["Socket"]["ListenStream"].startswith("127.0.0.1:")
+    user = Unit("mcelog-exporter.service")["Service"]["User"]
+    rule = (ROOT / "data/polkit/50-mcelog-exporter.rules").read_text()
+    assert f'subject.user == "{user}"' in rule
+    users = prefix / "lib/sysusers.d/mcelog-exporter.conf"
+    assert f"\nu {user} " in users.read_text()
+    made = run([need("systemd-sysusers"), "--dry-run", users])
+    assert made.returncode == 0, made.stderr
 
 
 CONDITIONS = [

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "mcelogd"
 
 PURE = ("account", "ascii", "bulk", "cpu", "decode", "event", "jsontext", "marks", "message_ids", "rate")
 PURE += ("act.caps", "dbus.wire", "dimms", "record", "render", "report", "ring", "store.rows")
-PURE += ("trigger_variables", "triggers")
+PURE += ("metrics.families", "metrics.rows", "trigger_variables", "triggers")
 PURE += ("earlier.dumps", "earlier.found", "earlier.merge", "earlier.messages")
 PURE += ("doctor.checks", "doctor.checks_machine", "doctor.checks_memory", "doctor.checks_service")
 PURE += ("doctor.checks_sources", "doctor.checks_surroundings", "doctor.checks_takers")

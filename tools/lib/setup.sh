@@ -100,6 +100,34 @@ is_set_up() {
     [ "$(cat "$VENV/.set-up-$1" 2>/dev/null)" = "$wanted" ]
 }
 
+# need_unpacked NAME...: what is in these Debian packages, under .venv/debian/NAME; nothing is installed,
+# and so no service of theirs is started.
+need_unpacked() {
+    local package
+    command -v dpkg-deb apt-get >/dev/null || return 0
+    for package; do
+        [ -d "$VENV/debian/$package" ] || unpack "$package"
+    done
+}
+
+unpack() {
+    local scratch
+    scratch=$(mktemp -d "$VENV/unpack.XXXXXX")
+    say "Unpacking the Debian package $1 in .venv"
+    if ! (cd "$scratch" && apt-get -q download "$1") >"$scratch/log" 2>&1; then
+        as_root apt-get -q update </dev/null >>"$scratch/log" 2>&1 || :
+        if ! (cd "$scratch" && apt-get -q download "$1") >>"$scratch/log" 2>&1; then
+            tail -n 5 "$scratch/log" >&2
+            rm -rf "$scratch"
+            die "apt could not fetch $1: its last words are above"
+        fi
+    fi
+    dpkg-deb --extract "$scratch"/*.deb "$scratch/content"
+    mkdir -p "$VENV/debian"
+    mv "$scratch/content" "$VENV/debian/$1"
+    rm -rf "$scratch"
+}
+
 # stamp: changes when .venv has to be set up again - other requirements, Python or place.
 stamp() {
     {
