@@ -23,6 +23,7 @@ reused, so that stale records cannot look like new ones after a loss of power.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import struct
@@ -124,7 +125,7 @@ class Spool:
                 _LANDING.pack_into(memory, _LANDING_AT, landing, 0)
             fresh.rename(path)
         except OSError as error:
-            fresh.unlink(missing_ok=True)
+            _remove(fresh)
             raise SpoolError(error.errno, f"cannot make a spool in {directory}: {error.strerror}") from error
         return cls(memory, generation, record_length, path, landing)
 
@@ -215,10 +216,10 @@ def leftovers(directory: Path, stored: Position) -> list[Leftover]:
 
 
 def remove_before(directory: Path, generation: int) -> None:
-    """Remove the spool files of generations that are wholly in the store."""
+    """Remove the spool files of generations that are wholly in the store, as far as that can be done now."""
     for number, path in files(directory):
         if number < generation:
-            path.unlink(missing_ok=True)
+            _remove(path)
 
 
 def files(directory: Path) -> list[tuple[int, Path]]:
@@ -256,6 +257,12 @@ def _read(path: Path, generation: int, first: int) -> Leftover | None:
         offset=offset,
         landed=landed,
     )
+
+
+def _remove(path: Path) -> None:
+    # What stays, on a read-only file system say, is passed over by who reads it and removed another time.
+    with contextlib.suppress(OSError):
+        path.unlink()
 
 
 def _touch(memory: mmap.mmap) -> None:
