@@ -125,7 +125,8 @@ class Spool:
                 _LANDING.pack_into(memory, _LANDING_AT, landing, 0)
             fresh.rename(path)
         except OSError as error:
-            _remove(fresh)
+            with contextlib.suppress(OSError):
+                fresh.unlink()
             raise SpoolError(error.errno, f"cannot make a spool in {directory}: {error.strerror}") from error
         return cls(memory, generation, record_length, path, landing)
 
@@ -217,9 +218,18 @@ def leftovers(directory: Path, stored: Position) -> list[Leftover]:
 
 def remove_before(directory: Path, generation: int) -> None:
     """Remove the spool files of generations that are wholly in the store, as far as that can be done now."""
-    for number, path in files(directory):
-        if number < generation:
-            _remove(path)
+    with contextlib.suppress(OSError):
+        for number, path in files(directory):
+            if number < generation:
+                path.unlink(missing_ok=True)
+
+
+def count_files(directory: Path) -> int:
+    """How many spool files there are; SpoolError if that cannot be said: no descriptor, no such directory."""
+    try:
+        return len(files(directory))
+    except OSError as error:
+        raise SpoolError(error.errno, f"cannot make a spool in {directory}: {error.strerror}") from error
 
 
 def files(directory: Path) -> list[tuple[int, Path]]:
@@ -257,12 +267,6 @@ def _read(path: Path, generation: int, first: int) -> Leftover | None:
         offset=offset,
         landed=landed,
     )
-
-
-def _remove(path: Path) -> None:
-    # What stays, on a read-only file system say, is passed over by who reads it and removed another time.
-    with contextlib.suppress(OSError):
-        path.unlink()
 
 
 def _touch(memory: mmap.mmap) -> None:

@@ -34,7 +34,7 @@ class StateDirectory:
         self._lock: int | None = None
         try:
             path.mkdir(mode=0o750, parents=True, exist_ok=True)
-            # For reading, which does for a lock: so what is in a directory that has become read-only is known.
+            # For reading, which does for a lock: a read-only directory can be looked into.
             self._lock = os.open(path / "lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             log.error(
