@@ -199,3 +199,43 @@ def test_no_memory(scratch: Scratch, claims: Claims) -> None:
     claims.recovered(f"\t{10 + SPOOL} total\n" in scratch.command("--client").stdout)
     scratch.stop()
     claims.kept(numbered(scratch), [(10 + SPOOL,) * 3])
+
+
+@pytest.fixture
+def small_group() -> Iterator[Path]:
+    """A control group whose processes may use one megabyte more than they brought along."""
+    for top, limit in ((Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"), (Path("/sys/fs/cgroup"), "memory.max")):
+        group = top / f"mcelog-test-{os.getpid()}"
+        with contextlib.suppress(OSError):
+            group.mkdir()
+            try:
+                (group / limit).write_text("1M")
+                yield group / "cgroup.procs"
+            finally:
+                group.rmdir()
+            return
+    pytest.skip("no control group with a limit of memory can be made here")
+
+
+@fault(
+    Part.PROCESS,
+    "More memory than the unit's `MemoryMax=` is needed: the kernel kills the process",
+    says="records were read but not stored before; stored now",
+    sees="The unit's result is `oom-kill`, and it is started again",
+    lost="Nothing that was read: it is in the spool",
+    recovers="With the next start",
+)
+def test_a_limit_of_memory(scratch: Scratch, small_group: Path, claims: Claims) -> None:
+    process = scratch.start()
+    scratch.send(errors(0, 10))
+    scratch.wait_stored(10)
+    small_group.write_text(str(process.pid))
+    scratch.send(errors(10, SPOOL))
+    assert process.wait(20) == -signal.SIGKILL
+    process.communicate()
+    scratch.start()
+    scratch.wait_stored(10 + SPOOL)
+    claims.recovered(f"\t{10 + SPOOL} total\n" in scratch.command("--client").stdout)
+    scratch.stop()
+    claims.kept(numbered(scratch), [(10 + SPOOL,) * 3])
+    claims.saw(scratch.log.read_text())
