@@ -159,4 +159,4 @@ def scratch(tmp_path: Path) -> Iterator[Scratch]:
 @pytest.fixture
 def claims(request: pytest.FixtureRequest) -> Claims:
     """What a test that carries a row of docs/reliability.md has to prove of it."""
-    return Claims(request.function.row)
+    return Claims(request.function.fault)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A disk of a test's own, that can be really full or really read-only: a small tmpfs, for which root is needed."""
+"""A disk of a test's own, really full or really read-only: a small tmpfs, for which root is needed."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def fault(
             assert not claims.open, f"the row claims what the test did not check: {claims.open}"
 
         name = f"`tests/integration/{Path(test.__code__.co_filename).name}::{test.__name__}`"
-        proved.row = Row(part, cause, lost, recovers, says, sees, name)  # type: ignore[attr-defined]
+        proved.fault = Row(part, cause, lost, recovers, says, sees, name)  # type: ignore[attr-defined]
         return proved
 
     return mark
@@ -113,7 +113,8 @@ def rows() -> Iterator[Row]:
     for path in sorted(HERE.glob("test_*.py")):
         if "\n@fault(" in path.read_text(encoding="utf-8"):
             module = importlib.import_module(f"tests.integration.{path.stem}")
-            yield from (value.row for value in vars(module).values() if hasattr(value, "row"))
+            tests = (value for name, value in vars(module).items() if name.startswith("test_"))
+            yield from (test.fault for test in tests if hasattr(test, "fault"))
 
 
 def render() -> str:
@@ -133,4 +134,5 @@ def cells(row: Row) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(render())
+    # By its name: the rows of tests are of the module that they import, which is not __main__.
+    sys.stdout.write(importlib.import_module("tests.integration.reliability").render())

@@ -60,7 +60,7 @@ def failing(pid: int, call: str, error: str) -> Iterator[None]:
 
 
 def killing_at(step: Step) -> list[str]:
-    """To be put before a command: the process is killed on its way into that system call, which is not made."""
+    """To be put before a command: it is killed on its way into that system call, which is not made."""
     kill = f"--inject={step.call}:signal=KILL:when={step.number}"
     return [*STRACE, "-o/dev/null", f"--trace={step.call}", kill]
 

@@ -121,16 +121,14 @@ LIVES = {first_start: RECORDS, start_after_a_crash: 1}
     lost="Nothing: every record is stored and counted once, and is one entry in the journal",
     recovers="The next start takes in what is in the spool, before it reads more",
 )
-def test_killed_at_each_system_call(
-    tmp_path: Path, begin: Callable[[Life], None], claims: Claims
-) -> None:
+def test_killed_at_each_system_call(tmp_path: Path, begin: Callable[[Life], None], claims: Claims) -> None:
     need_strace()
     logs = ""
     with begun(tmp_path / "all", begin) as life:
         assert life.run(LIVES[begin], *noting(CALLS, tmp_path / "steps")) == 0
     steps = steps_in(tmp_path / "steps")
     assert len({step.call for step in steps}) > 9
-    for number, step in enumerate(steps[:: EVERY]):
+    for number, step in enumerate(steps[::EVERY]):
         with begun(tmp_path / str(number), begin) as life:
             assert life.run(LIVES[begin], *killing_at(step)) == -signal.SIGKILL, step
             life.run_on(RECORDS)

@@ -16,7 +16,7 @@ from mcelogd.store.database import NOTHING, DamagedError, Saved, Store, StoreErr
 from mcelogd.store.retention import Limits
 from mcelogd.store.rows import Batch, MemoryRow, StoredEvent
 from mcelogd.store.schema import version_of
-from mcelogd.store.writer import StoreWriter
+from mcelogd.store.writer import RETRY_SECONDS, StoreWriter
 
 from .disks import Disk, small_disk
 from .reliability import Claims, Part, fault
@@ -80,7 +80,7 @@ def check(disk: Disk, count: int) -> None:
     says="…: database or disk is full",
     sees="then `the store works again`",
     lost="Nothing: what could not be stored waited in memory, and in the spool",
-    recovers="By itself within a minute: the store is tried again every 60 s",
+    recovers=f"By itself: the store is tried again every {RETRY_SECONDS} s",
 )
 def test_a_disk_that_becomes_full(disk: Disk, claims: Claims) -> None:
     told: list[str | None] = []
@@ -199,8 +199,8 @@ def ext4(tmp_path: Path) -> Iterator[Disk]:
     Part.DISK,
     "The file system makes itself read-only after a disk error, under the running daemon",
     says="…: disk I/O error",
-    lost="The disk takes nothing any more: what is read since then is in the journal only, if that is elsewhere."
-    " What was stored is whole",
+    lost="The disk takes nothing any more: what is read since then is in the journal only. What was stored"
+    " is whole",
     recovers="With the reboot, or mount, that such a file system asks for",
 )
 def test_a_disk_that_becomes_read_only(ext4: Disk, claims: Claims) -> None:
