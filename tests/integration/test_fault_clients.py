@@ -103,8 +103,8 @@ def test_a_thousand_strangers(scratch: Scratch, claims: Claims) -> None:
     Part.CLIENTS,
     "1,000 connections of a user who may ask, held half-way",
     says=f"turned a client away: {LIMITS.clients} are connected and none is idle",
-    lost="Nothing: records are read, stored meanwhile",
-    recovers=f"Within {LIMITS.command_seconds:.0f} s: who leaves a command or a reply half-way is disconnected",
+    lost="Nothing: records are read and stored meanwhile",
+    recovers=f"Within {LIMITS.command_seconds:.0f} s: who leaves a command or reply half-way is cut off",
 )
 def test_a_thousand_that_may_ask(scratch: Scratch, claims: Claims) -> None:
     process = scratch.start()

@@ -225,7 +225,7 @@ def test_without_a_bus_there_is_nobody() -> None:
     Part.BUS,
     "polkit is away, or hangs (SIGSTOP)",
     says=("only root may", "no answer about … within … s"),
-    sees=f"as the text of AccessDenied, at once or after {polkit.ANSWER_SECONDS:.0f} s; root's own calls go on",
+    sees=f"as the text of AccessDenied, at once or after {polkit.ANSWER_SECONDS:.0f} s; root's calls go on",
     lost="Nothing: recording errors asks nobody",
     recovers="By itself: the next call asks polkit again",
 )
