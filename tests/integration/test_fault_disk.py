@@ -41,8 +41,10 @@ def read_only(path: Path) -> Iterator[None]:
         done = subprocess.run(["mount", *options, path], capture_output=True, text=True, check=False)
         if done.returncode:
             pytest.skip(done.stderr.strip())
-    yield
-    subprocess.run(["umount", path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", path], check=True)
 
 
 @pytest.fixture
