@@ -2,7 +2,7 @@
 """SIGKILL between any two system calls of a short life: nothing read is lost, doubled or counted twice.
 
 strace kills the daemon on its way into a system call, at each in turn that changes something outside of the
-process. MCELOG_STEP says every how manieth is taken (default 12; 1 for all, some minutes).
+process. MCELOG_STEP says every how manieth is taken (default 16; 1 for all, some minutes).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from .journal_peer import Fields
 
-EVERY = int(os.environ.get("MCELOG_STEP", "12"))
+EVERY = int(os.environ.get("MCELOG_STEP", "16"))
 
 CALLS = "readv,write,pwrite64,sendto,sendmsg,sendmmsg,fdatasync,fsync,rename,unlink,ftruncate,fallocate,flock"
 CALLS += ",mkdir,bind,fcntl,munmap"
