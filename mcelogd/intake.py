@@ -9,11 +9,12 @@ log.
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from mcelogd import message_ids
 from mcelogd.record import layout
-from mcelogd.spool import Position, Spool, SpoolError, files, leftovers, remove_before
+from mcelogd.spool import Position, Spool, SpoolError, count_files, leftovers, remove_before
 
 if TYPE_CHECKING:
     import asyncio
@@ -57,8 +58,8 @@ class Spools:
 
     def _make(self, generation: int) -> Spool:
         source = self._source
-        if self._directory is not None and len(files(self._directory)) < MOST_FILES:
-            try:
+        try:
+            if self._directory is not None and count_files(self._directory) < MOST_FILES:
                 return Spool.create(
                     self._directory,
                     generation,
@@ -68,8 +69,8 @@ class Spools:
                     source.offset,
                     source.landing,
                 )
-            except SpoolError as error:
-                log.error("%s; what is being read is lost if mcelog is killed", error.strerror)
+        except SpoolError as error:
+            log.error("%s; what is being read is lost if mcelog is killed", error.strerror)
         return Spool.in_memory(generation, source.record_length, source.read_size, source.landing)
 
 
@@ -200,6 +201,15 @@ class Intake:
             self._scheduled = self._loop.call_soon(self._work)
 
     def _work(self) -> None:
+        try:
+            self._read_and_fold()
+        except MemoryError:
+            # A record may be half counted, or read and not noted. The spool has it whole, for the next
+            # start; no more may be done here, since that would be committed on top.
+            log.critical("out of memory: mcelog ends; its next start goes on with what was read")
+            os._exit(1)
+
+    def _read_and_fold(self) -> None:
         self._scheduled = None
         try:
             more = self._read()

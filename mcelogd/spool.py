@@ -23,6 +23,7 @@ reused, so that stale records cannot look like new ones after a loss of power.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import struct
@@ -126,7 +127,8 @@ class Spool:
                 _LANDING.pack_into(memory, _LANDING_AT, landing, 0)
             fresh.rename(path)
         except OSError as error:
-            fresh.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                fresh.unlink()
             raise SpoolError(error.errno, f"cannot make a spool in {directory}: {error.strerror}") from error
         return cls(memory, generation, record_length, path, landing)
 
@@ -217,10 +219,19 @@ def leftovers(directory: Path, stored: Position) -> list[Leftover]:
 
 
 def remove_before(directory: Path, generation: int) -> None:
-    """Remove the spool files of generations that are wholly in the store."""
-    for number, path in files(directory):
-        if number < generation:
-            path.unlink(missing_ok=True)
+    """Remove the spool files of generations that are wholly in the store, as far as that can be done now."""
+    with contextlib.suppress(OSError):
+        for number, path in files(directory):
+            if number < generation:
+                path.unlink(missing_ok=True)
+
+
+def count_files(directory: Path) -> int:
+    """How many spool files there are; SpoolError if that cannot be said: no descriptor, no such directory."""
+    try:
+        return len(files(directory))
+    except OSError as error:
+        raise SpoolError(error.errno, f"cannot make a spool in {directory}: {error.strerror}") from error
 
 
 def files(directory: Path) -> list[tuple[int, Path]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mcelogd import message_ids
 from mcelogd.store import DATABASE as DATABASE
-from mcelogd.store.database import NOTHING, StoreError, open_or_replace, peek
+from mcelogd.store.database import StoreError, open_or_replace, peek
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,8 @@ class StateDirectory:
         self._lock: int | None = None
         try:
             path.mkdir(mode=0o750, parents=True, exist_ok=True)
-            self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            # For reading, which does for a lock: a read-only directory can be looked into.
+            self._lock = os.open(path / "lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             log.error(
                 "no state in %s: %s; counters and records do not survive a restart", path, error.strerror
@@ -53,7 +54,7 @@ class StateDirectory:
         Why is logged.
         """
         if self.path is None:
-            return None, NOTHING
+            return None, None
         try:
             store, saved, problem = self.reopen(limits)
         except StoreError as error:

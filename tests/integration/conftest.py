@@ -16,6 +16,8 @@ import pytest
 
 from mcelogd.record import MceRecord, pack
 
+from .reliability import Claims
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -152,3 +154,9 @@ def scratch(tmp_path: Path) -> Iterator[Scratch]:
         assert scratch.process.stdout is not None
         scratch.process.stdout.close()
     os.close(scratch.feed)
+
+
+@pytest.fixture
+def claims(request: pytest.FixtureRequest) -> Claims:
+    """What a test that carries a row of docs/reliability.md has to prove of it."""
+    return Claims(request.function.fault)

@@ -16,6 +16,7 @@ from mcelogd.message_ids import TRIGGER_FAILED
 from . import acting
 from .acting import Acting, OfflineFile, children_of, own_proc
 from .conftest import wait_for
+from .reliability import Claims, Part, fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,7 +143,15 @@ LONG_SLEEP = f"sleep 321.{os.getpid()}"
 """Told from that of another run of these tests."""
 
 
-def test_a_hung_trigger_is_ended(bench: Acting) -> None:
+@fault(
+    Part.ACTIONS,
+    "A trigger hangs",
+    says="did not end within 1 seconds; ended by SIGTERM",
+    sees="That entry of the journal names the trigger; `time-limit` sets the seconds",
+    lost="Nothing: errors were recorded and told before the trigger began",
+    recovers="By itself: it is ended with all it started, and the next one gets its turn",
+)
+def test_a_hung_trigger_is_ended(bench: Acting, claims: Claims) -> None:
     """And said so with its reason; what it started is ended too, and the next in the queue gets its turn."""
     bench.listen()
     bench.script("hung", f'test "$MCELOG_EVENT_ID" = 1 && {LONG_SLEEP}', "exit 0")
@@ -151,11 +160,12 @@ def test_a_hung_trigger_is_ended(bench: Acting) -> None:
     bench.send(UNKNOWN[1] * 2)
     (entry,) = bench.wait_entries(TRIGGER_FAILED)
     assert entry["MCE_TRIGGER"] == b"hung"
-    assert entry["MCE_ERROR"] == b"did not end within 1 seconds; ended by SIGTERM"
-    assert [run.variables["MCELOG_EVENT_ID"] for run in bench.wait_runs(2)] == ["1", "2"]
+    claims.saw(entry["MCE_ERROR"].decode())
+    claims.recovered([run.variables["MCELOG_EVENT_ID"] for run in bench.wait_runs(2)] == ["1", "2"])
     wait_for(lambda: not children_of(process.pid), "the end of the triggers")
     assert not is_running(LONG_SLEEP)
     bench.stop()
+    claims.kept(bench.stored(), 2)
 
 
 def is_running(command: str) -> bool:
@@ -175,7 +185,17 @@ def is_running(command: str) -> bool:
         ("#!/bin/sh\nkill -9 $$\n", "ended by SIGKILL"),
     ],
 )
-def test_a_trigger_that_fails_costs_nothing_else(bench: Acting, body: str | None, error: str) -> None:
+@fault(
+    Part.ACTIONS,
+    "A trigger is missing, cannot be run, fails or is killed",
+    sees="An entry of the journal that names trigger and cause: `cannot be run: No such file or directory`,"
+    " `exit status 3`",
+    lost="Nothing, besides what the trigger would have done",
+    recovers="With the trigger: it is run at the next threshold",
+)
+def test_a_trigger_that_fails_costs_nothing_else(
+    bench: Acting, body: str | None, error: str, claims: Claims
+) -> None:
     bench.listen()
     if body is not None:
         (bench.triggers / "bad").write_text(body)
@@ -187,7 +207,8 @@ def test_a_trigger_that_fails_costs_nothing_else(bench: Acting, body: str | None
     assert {entry["MCE_ERROR"].decode() for entry in entries} == {error.format(bench.triggers / "bad")}
     assert bench.command("--client").returncode == 0
     bench.stop()
-    assert bench.stored() == 2
+    claims.kept(bench.stored(), 2)
+    claims.recovered(len(entries) == 2)
     assert "Traceback" not in bench.log.read_text()
 
 

@@ -15,6 +15,7 @@ import pytest
 from mcelogd.record import LENGTH
 
 from .conftest import DEVICE_FIXTURES, Scratch, memory_error, run_mcelog, wait_for
+from .reliability import Claims, Part, fault
 
 
 def test_recorded_records_of_a_real_kernel(scratch: Scratch) -> None:
@@ -80,7 +81,14 @@ def test_a_record_written_in_pieces_stays_whole(scratch: Scratch) -> None:
     scratch.stop()
 
 
-def test_half_a_record_of_a_writer_that_went_away(scratch: Scratch) -> None:
+@fault(
+    Part.SOURCE,
+    "Who writes into a FIFO goes away amid a record",
+    says="…: 30 bytes at the end are no whole record",
+    lost="The half of a record, which nobody could decode",
+    recovers="At once: the next writer's records are read",
+)
+def test_half_a_record_of_a_writer_that_went_away(scratch: Scratch, claims: Claims) -> None:
     other = scratch.directory / "other"
     os.mkfifo(other)
     scratch.start(device=str(other))
@@ -91,7 +99,9 @@ def test_half_a_record_of_a_writer_that_went_away(scratch: Scratch) -> None:
             time.sleep(0.1)
     scratch.wait_stored(2)
     scratch.stop()
-    assert "30 bytes at the end are no whole record" in scratch.log.read_text()
+    claims.saw(scratch.log.read_text())
+    claims.kept(scratch.stored(), 2)
+    claims.recovered(scratch.query("SELECT max(id) FROM events") == [(2,)])
 
 
 def test_idle_costs_no_cpu_time(scratch: Scratch) -> None:
@@ -205,25 +215,40 @@ def test_without_a_state_directory_it_works_on(scratch: Scratch) -> None:
     assert "do not survive a restart" in scratch.log.read_text()
 
 
-def test_a_damaged_store_is_moved_aside_and_said(scratch: Scratch) -> None:
+@fault(
+    Part.DISK,
+    "The store is no database any more",
+    says="…: file is not a database; moved aside to …, a new one begins",
+    lost="Counters of before: they begin anew, and the old file is kept. No record that is read from then on",
+    recovers="At once: it goes on with a new store",
+)
+def test_a_damaged_store_is_moved_aside_and_said(scratch: Scratch, claims: Claims) -> None:
     scratch.state.mkdir()
     scratch.database.write_bytes(os.urandom(20_000))
     scratch.start()
     scratch.send(memory_error(1))
     scratch.wait_stored(1)
     scratch.stop()
-    assert "moved aside" in scratch.log.read_text()
-    assert len(list(scratch.state.glob("mcelog.db.damaged-*"))) == 1
+    claims.saw(scratch.log.read_text())
+    claims.kept(len(list(scratch.state.glob("mcelog.db.damaged-*"))), 1)
+    claims.recovered(scratch.stored() == 1)
 
 
-def test_random_bytes_stop_nothing(scratch: Scratch) -> None:
+@fault(
+    Part.SOURCE,
+    "The source gives nonsense",
+    sees="Events of unknown kinds, with the record as it was",
+    lost="Nothing: each is counted, told and stored",
+    recovers="At once: each record stands for itself",
+)
+def test_random_bytes_stop_nothing(scratch: Scratch, claims: Claims) -> None:
     scratch.start()
     scratch.send(os.urandom(LENGTH * 500) + memory_error(1))
     scratch.wait_stored(501)
-    assert scratch.command("--ping").returncode == 0
-    assert scratch.command("--client").returncode == 0
+    claims.recovered(scratch.command("--ping").returncode == scratch.command("--client").returncode == 0)
     scratch.stop()
     assert "Traceback" not in scratch.log.read_text()
+    claims.kept(scratch.stored(), 501)
 
 
 def test_num_errors_ends_the_daemon(scratch: Scratch) -> None:
@@ -263,15 +288,25 @@ def test_journal_entries_have_the_fields(scratch: Scratch) -> None:
     journal.close()
 
 
-def test_a_journal_that_does_not_read_delays_nothing(scratch: Scratch) -> None:
+@fault(
+    Part.JOURNAL,
+    "journald's socket is full, and mcelog ends meanwhile",
+    sees="Nothing in the journal; the log file, the store and clients have it all, without delay",
+    lost="Entries that still wait, after a second at the end. No record, no count",
+    recovers="What journald missed is in the store: `mcelogctl events` can read it there",
+)
+def test_a_journal_that_does_not_read_delays_nothing(scratch: Scratch, claims: Claims) -> None:
     journal = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     journal.bind(str(scratch.directory / "journal"))
     scratch.start()
     scratch.send(b"".join(memory_error(n) for n in range(2000)))
     scratch.wait_stored(2000)
     assert scratch.command("--ping").returncode == 0
+    assert "\t2000 total\n" in scratch.command("--client").stdout
     scratch.stop()
     journal.close()
+    claims.kept(scratch.stored(), 2000)
+    claims.recovered(scratch.query("SELECT max(summary) IS NOT NULL FROM events") == [(1,)])
 
 
 @pytest.mark.parametrize("clients", [100])
@@ -301,15 +336,27 @@ def test_many_clients_at_once(scratch: Scratch, clients: int) -> None:
     scratch.stop()
 
 
-def test_no_device(scratch: Scratch) -> None:
+@fault(
+    Part.SOURCE,
+    "There is no device at the start",
+    says="cannot open …: No such file or directory; is your kernel built with CONFIG_X86_MCELOG_LEGACY=y",
+    sees="The exit status is 1; with `--ignorenodev` 0, and not a word. Units do not fail but wait",
+    lost="Nothing: what the kernel has not handed over stays with it",
+    recovers="`mcelog.path` starts the service when the device appears",
+)
+def test_no_device(scratch: Scratch, claims: Claims) -> None:
     missing = str(scratch.directory / "missing")
     for arguments in ([missing], ["--daemon", "--foreground", missing], ["--daemon", missing]):
         ended = scratch.command(*arguments)
         assert ended.returncode == 1
         assert ended.stderr.count("\n") == 1
-        assert "CONFIG_X86_MCELOG_LEGACY" in ended.stderr
+        claims.saw(ended.stderr)
         quiet = scratch.command("--ignorenodev", *arguments)
         assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")
+    claims.kept(scratch.state.exists(), False)
+    units = Path(__file__).parents[2] / "data"
+    assert "ConditionPathExists=|/dev/mcelog" in (units / "mcelog.service").read_text()
+    claims.recovered("PathExists=/dev/mcelog" in (units / "mcelog.path").read_text())
 
 
 @pytest.mark.parametrize(

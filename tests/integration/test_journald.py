@@ -23,6 +23,7 @@ from mcelogd import cpu, decode, journal, message_ids, report
 from mcelogd.event import Event, Finding, Kind, Location, Severity
 from mcelogd.record import MceRecord
 from tests.integration.journal_peer import JOURNALD, Journald, as_bytes, failing_after
+from tests.integration.reliability import Claims, Part, fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -96,7 +97,17 @@ def test_values_of_any_kind_come_back_from_a_real_journald(journald: Journald) -
     sender.close()
 
 
-def test_a_stopped_journald_gets_all_that_was_kept_and_how_many_were_not(journald: Journald) -> None:
+@fault(
+    Part.JOURNAL,
+    "journald is stopped (SIGSTOP), and goes on later",
+    says="journald did not take … entries in time: they are missing here",
+    sees="That entry, at the place of what is missing. Nothing waits for journald",
+    lost="Entries beyond what the queue holds. No record, no count: the store has them",
+    recovers="By itself: what the queue held is sent, in order, when journald reads again",
+)
+def test_a_stopped_journald_gets_all_that_was_kept_and_how_many_were_not(
+    journald: Journald, claims: Claims
+) -> None:
     count = 2000
 
     async def scenario() -> int:
@@ -118,11 +129,20 @@ def test_a_stopped_journald_gets_all_that_was_kept_and_how_many_were_not(journal
     with failing_after(30):
         dropped = asyncio.run(scenario())
     entries = journald.entries(count - dropped + 2)
-    assert [int(entry["N"]) for entry in entries if "N" in entry] == [*range(count - dropped), count]
-    assert [entry.get("MCE_DROPPED") for entry in entries[-2:]] == [str(dropped), None]
+    numbers = [int(entry["N"]) for entry in entries if "N" in entry]
+    claims.kept(numbers, [*range(count - dropped), count])
+    claims.recovered([entry.get("MCE_DROPPED") for entry in entries[-2:]] == [str(dropped), None])
+    claims.saw(entries[-2]["MESSAGE"])
 
 
-def test_a_restarted_journald_gets_what_was_sent_meanwhile(journald: Journald) -> None:
+@fault(
+    Part.JOURNAL,
+    "journald is away for a while, and started again",
+    sees="Entries come late",
+    lost="Nothing that the queue holds",
+    recovers="By itself: what waits is sent to the new one",
+)
+def test_a_restarted_journald_gets_what_was_sent_meanwhile(journald: Journald, claims: Claims) -> None:
     async def scenario() -> None:
         sender = journal.Journal(journald.socket)
         sender.attach(asyncio.get_running_loop())
@@ -134,10 +154,10 @@ def test_a_restarted_journald_gets_what_was_sent_meanwhile(journald: Journald) -
         assert sender.queued == 49
         journald.start()
         await until(lambda: not sender.queued)
-        sender.close()
+        claims.recovered(sender.close() == 0)
 
     asyncio.run(scenario())
-    assert [int(entry["N"]) for entry in journald.entries(50)] == list(range(50))
+    claims.kept([int(entry["N"]) for entry in journald.entries(50)], list(range(50)))
 
 
 async def until(condition: Callable[[], object], seconds: float = 10) -> None:

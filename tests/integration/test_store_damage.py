@@ -18,6 +18,7 @@ from mcelogd.store.reader import EventQuery, StoreReader
 from mcelogd.store.retention import Limits
 from mcelogd.store.rows import Batch
 from mcelogd.store.writer import StoreWriter
+from tests.integration.reliability import Claims, Part, fault
 from tests.unit.store_samples import batch, comparable, counted, event, memory, page
 
 PAGE = 4096
@@ -90,6 +91,10 @@ def ask(path: Path) -> None:
         reader.newest(EventQuery(since=5, limit=1000))
 
 
+def has_aside(path: Path) -> bool:
+    return any(path.parent.glob("db.damaged-*"))
+
+
 def check_counted(path: Path) -> None:
     """The next start finds what was counted last, or a damage that was not met before."""
     store, saved, problem = open_or_replace(path)
@@ -101,11 +106,19 @@ def check_counted(path: Path) -> None:
 
 
 @pytest.mark.parametrize("fill", FILLS)
-def test_each_page_in_turn(tmp_path: Path, fill: str) -> None:
+@fault(
+    Part.DISK,
+    "Any one page of the store is zeros, a pattern or noise",
+    says="…; moved aside to …db.damaged-…, a new one begins",
+    sees="Nothing, where the page held old records or nothing: then the counters are all there",
+    lost="Counters of before: they begin anew, and the old file is kept. No record that is read from then on",
+    recovers="At once: the next start, or commit, goes on with a new store",
+)
+def test_each_page_in_turn(tmp_path: Path, fill: str, claims: Claims) -> None:
     assert PAGES > 30
     (tmp_path / "db").write_bytes(DATABASE)
     untouched, _ = use(tmp_path / "db")
-    whole = 0
+    whole, problems = 0, []
     for number in range(PAGES):
         path = tmp_path / str(number) / "db"
         path.parent.mkdir()
@@ -114,8 +127,11 @@ def test_each_page_in_turn(tmp_path: Path, fill: str) -> None:
         assert problem is not None or loaded == untouched, f"page {number} was read as something else"
         assert path.parent.joinpath("db").exists()
         check_counted(path)
+        claims.kept(problem is None or has_aside(path), True)
         whole += problem is None
-    assert 0 < whole < PAGES
+        problems.append(str(problem))
+    claims.recovered(0 < whole < PAGES)
+    claims.saw("\n".join(problems))
 
 
 @pytest.mark.parametrize("length", [0, 1, 100, 511, 4096, 3 * 4096, len(DATABASE) // 2, len(DATABASE) - 1])

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import subprocess
 import time
@@ -17,7 +16,10 @@ from mcelogd.store.database import NOTHING, DamagedError, Saved, Store, StoreErr
 from mcelogd.store.retention import Limits
 from mcelogd.store.rows import Batch, MemoryRow, StoredEvent
 from mcelogd.store.schema import version_of
-from mcelogd.store.writer import StoreWriter
+from mcelogd.store.writer import RETRY_SECONDS, StoreWriter
+
+from .disks import Disk, small_disk
+from .reliability import Claims, Part, fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,39 +32,11 @@ def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mcelogd.store.writer.RETRY_SECONDS", 0.02)
 
 
-class Disk:
-    """One megabyte."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.store = path / "db"
-        self._filler = path / "filler"
-
-    def fill(self) -> None:
-        with contextlib.suppress(OSError), self._filler.open("ab", buffering=0) as file:
-            while True:
-                file.write(bytes(4096))
-
-    def free(self) -> None:
-        self._filler.unlink()
-
-    def remount(self, how: str) -> None:
-        subprocess.run(["mount", "-o", f"remount,{how}", self.path], check=True)
-
-
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "mcelog-test", path]
-    try:
-        done = subprocess.run(mount, capture_output=True, check=False)
-    except OSError as error:
-        pytest.skip(f"mount: {error}")
-    if done.returncode:
-        pytest.skip(done.stderr.decode().strip())
-    yield Disk(path)
-    subprocess.run(["umount", path], check=True)
+    """One megabyte."""
+    with small_disk(tmp_path / "disk") as disk:
+        yield disk
 
 
 def counted(number: int) -> Batch:
@@ -100,7 +74,15 @@ def check(disk: Disk, count: int) -> None:
     assert not list(disk.path.glob("db.damaged-*"))
 
 
-def test_a_disk_that_becomes_full(disk: Disk) -> None:
+@fault(
+    Part.DISK,
+    "The disk has room again after it was full, or is writable again",
+    says="…: database or disk is full",
+    sees="then `the store works again`",
+    lost="Nothing: what could not be stored waited in memory, and in the spool",
+    recovers=f"By itself: the store is tried again every {RETRY_SECONDS} s",
+)
+def test_a_disk_that_becomes_full(disk: Disk, claims: Claims) -> None:
     told: list[str | None] = []
     writer = writer_over(disk, Store(disk.store), NOTHING, told)
     writer.put(counted(1))
@@ -114,8 +96,10 @@ def test_a_disk_that_becomes_full(disk: Disk) -> None:
     wait_for(lambda: told[-1] is None)
     writer.put(counted(200))
     assert writer.close(20)
-    assert told == [f"{disk.store}: database or disk is full", None]
+    claims.saw(str(told[0]))
+    claims.recovered(told == [f"{disk.store}: database or disk is full", None])
     check(disk, 200)
+    claims.kept(writer.not_kept, 0)
 
 
 def test_events_fill_the_disk_by_themselves(disk: Disk) -> None:
@@ -211,7 +195,15 @@ def ext4(tmp_path: Path) -> Iterator[Disk]:
     subprocess.run(["umount", path], check=True)
 
 
-def test_a_disk_that_becomes_read_only(ext4: Disk) -> None:
+@fault(
+    Part.DISK,
+    "The file system makes itself read-only after a disk error, under the running daemon",
+    says="…: disk I/O error",
+    lost="The disk takes nothing any more: what is read since then is in the journal only. What was stored"
+    " is whole",
+    recovers="With the reboot, or mount, that such a file system asks for",
+)
+def test_a_disk_that_becomes_read_only(ext4: Disk, claims: Claims) -> None:
     told: list[str | None] = []
     writer = writer_over(ext4, Store(ext4.store), NOTHING, told)
     writer.put(counted(1))
@@ -221,11 +213,16 @@ def test_a_disk_that_becomes_read_only(ext4: Disk) -> None:
     wait_for(lambda: told)
     writer.put(counted(3))
     assert writer.close(20)
-    assert told == [f"{ext4.store}: disk I/O error"]
+    claims.saw(str(told))
+    assert len(told) == 1
     # As after the reboot that such a file system asks for.
     subprocess.run(["umount", ext4.path], check=True)
     subprocess.run(["mount", "-o", "loop", ext4.path.with_name("image"), ext4.path], check=True)
     check(ext4, 1)
+    claims.kept(peek(ext4.store).memory[0].corrected.total, 1)
+    store, _, problem = open_or_replace(ext4.store)
+    store.close()
+    claims.recovered(problem is None)
 
 
 def test_a_disk_that_is_read_only_at_the_start(disk: Disk) -> None:
