@@ -50,14 +50,20 @@ def _run(arguments: Sequence[str]) -> int:
         if text := help_asked_for(arguments):
             sys.stdout.write(text)
             return Exit.OK
+    if list(arguments) == ["--version"]:
+        return _version()
     from mcelogd.ctl.arguments import parse
     from mcelogd.ctl.output import Output
 
     options = parse(arguments)
     if options.version:
-        sys.stdout.write(f"mcelogctl {__version__}\n")
-        return Exit.OK
+        return _version()
     return _command(options, Output(options))
+
+
+def _version() -> int:
+    sys.stdout.write(f"mcelogctl {__version__}\n")
+    return Exit.OK
 
 
 def _command(options: argparse.Namespace, output: Output) -> int:
