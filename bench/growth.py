@@ -66,20 +66,27 @@ def main() -> None:
 
 
 class Cost(NamedTuple):
-    """Microseconds of a processor for an error, and bytes that the table takes."""
+    """Microseconds of a processor for an error, bytes that the table takes, milliseconds to list it."""
 
     each: float
     size: int
+    listed: float = 0.0
 
 
 def pages(counts: list[int]) -> None:
     print(f"\n{'pages met':>9} {'counted':>8} {HEAD}")
     first = 0.0
     for count in counts:
-        table = PageTable(TWO_A_DAY, LIMIT)
-        found = counted(table, count, lambda n: SAMPLE._replace(record=SAMPLE.record._replace(addr=n << 12)))
+        found = page_costs(count)
         first = first or found.each
-        show(f"{count:9} {len(table):8}", found, first, timed(lambda table=table: pages_text(table)))
+        show(f"{count:9} {min(count, LIMIT):8}", found, first)
+
+
+def page_costs(count: int) -> Cost:
+    """Of a table that meets so many pages, and counts as many as it may."""
+    table = PageTable(TWO_A_DAY, LIMIT)
+    found = counted(table, count, lambda n: SAMPLE._replace(record=SAMPLE.record._replace(addr=n << 12)))
+    return found._replace(listed=timed(functools.partial(pages_text, table)))
 
 
 def dimms() -> None:
@@ -89,8 +96,8 @@ def dimms() -> None:
         table = MemoryTable(RATES, RATES, track_dimms=True, track_sockets=True)
         found = counted(table, count, on_dimm)
         first = first or found.each
-        listed = timed(lambda table=table: memory_text(table, NOW, every=True, bios=True))
-        show(f"{count:9} {'':8}", found, first, listed)
+        listing = functools.partial(memory_text, table, NOW, every=True, bios=True)
+        show(f"{count:9} {'':8}", found._replace(listed=timed(listing)), first)
 
 
 def on_dimm(number: int) -> Event:
@@ -120,34 +127,43 @@ def counted(table: PageTable | MemoryTable, count: int, error: Callable[[int], E
     return Cost(spent / done * 1e6, size)
 
 
-def show(title: str, found: Cost, first: float, listed: float) -> None:
-    print(f"{title} {found.size / 1024:7.0f} {found.each:11.1f} {found.each / first:6.2f} {listed:10.1f}")
+def show(title: str, found: Cost, first: float) -> None:
+    ratio = found.each / first
+    print(
+        f"{title} {found.size / 1024:7.0f} {found.each:11.1f} {ratio:6.2f} {found.listed:10.1f}", flush=True
+    )
 
 
 def events(counts: list[int]) -> None:
-    titles = ("first 1000", "last 1000", "one", "a kind", "a span", "ready s", "MiB")
-    print(f"\n{'events':>9} {'MB':>5} " + " ".join(f"{title:>10}" for title in titles))
     for count in counts:
         # None too old, none too many.
         daemon = Daemon("store-max-age = 0\nstore-max-size = 0")
         daemon.database.parent.mkdir()
         fill(daemon.database, count)
+        times = query_times(daemon.database, count)
+        if count == counts[0]:
+            heads = " ".join(f"{one:>10}" for one in times)
+            print(f"\n{'events':>9} {'MB':>5} {heads} {'ready ms':>10} {'MiB':>6}")
         size = daemon.database.stat().st_size >> 20
-        reader = StoreReader(daemon.database)
-        span = EventQuery(since=NOW - count // 2, until=NOW - count // 4, limit=1000)
-        asked: list[Callable[[], object]] = [
-            functools.partial(reader.events, 0, 1000),
-            functools.partial(reader.events, count - 1000, 1000),
-            functools.partial(reader.event, count // 2),
-            functools.partial(reader.newest, EventQuery(kinds=("cache",), limit=100)),
-            functools.partial(reader.newest, span),
-        ]
-        times = [timed(one) for one in asked]
-        start = time.perf_counter()
         with daemon:
-            ready = time.perf_counter() - start
+            ready = processes.run_seconds(daemon.pid) * 1e3
             memory = processes.memory(daemon.pid) / (1 << 20)
-        print(f"{count:9} {size:5} " + " ".join(f"{one:10.1f}" for one in (*times, ready, memory)))
+        shown = " ".join(f"{one:10.1f}" for one in times.values())
+        print(f"{count:9} {size:5} {shown} {ready:10.0f} {memory:6.1f}", flush=True)
+
+
+def query_times(database: Path, count: int) -> dict[str, float]:
+    """Milliseconds of a processor for what is asked of a store that fill() made."""
+    reader = StoreReader(database)
+    span = EventQuery(since=NOW - count // 2, until=NOW - count // 4, limit=1000)
+    asked: dict[str, Callable[[], object]] = {
+        "first 1000": functools.partial(reader.events, 0, 1000),
+        "last 1000": functools.partial(reader.events, count - 1000, 1000),
+        "one": functools.partial(reader.event, count // 2),
+        "100 caches": functools.partial(reader.newest, EventQuery(kinds=("cache",), limit=100)),
+        "of a span": functools.partial(reader.newest, span),
+    }
+    return {name: timed(question) for name, question in asked.items()}
 
 
 def fill(path: Path, count: int) -> None:

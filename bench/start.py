@@ -10,7 +10,6 @@ Commands are started as the installed ones are: by the interpreter itself, with
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import time
@@ -31,9 +30,21 @@ mce: [Hardware Error]: PROCESSOR 0:50654 TIME 1700000000 SOCKET 0 APIC 3 microco
 """
 
 
+NOTHING: Final = "python3 -I -c pass"
+
+
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS
     print(f"{rounds} rounds; {machine()}")
+    spent = commands_in_turns(rounds)
+    print(f"{'':34} {'ms':>6} {'ratio':>6}")
+    for name, times in spent.items():
+        print(f"{name:34} {median(times) * 1e3:6.1f} {ratio(times, spent[NOTHING]):6.2f}")
+    daemon()
+
+
+def commands_in_turns(rounds: int) -> dict[str, list[float]]:
+    """Processor seconds of each command, in each round."""
     mcelog, mcelogctl = (
         [PYTHON, "-I", "-c", ENTRY.format(root=str(ROOT), module=module)]
         for module in ("mcelogd.quick", "mcelogd.ctl.main")
@@ -42,7 +53,7 @@ def main() -> None:
         log.write(LOG)
         log.flush()
         commands = {
-            "python3 -I -c pass": [PYTHON, "-I", "-c", "pass"],
+            NOTHING: [PYTHON, "-I", "-c", "pass"],
             "python3 -I -c 'import typing'": [PYTHON, "-I", "-c", "import typing"],
             "mcelog --version": [*mcelog, "--version"],
             "mcelog --client": [*mcelog, "--client"],
@@ -50,12 +61,7 @@ def main() -> None:
             "mcelogctl --version": [*mcelogctl, "--version"],
             "mcelogctl --help": [*mcelogctl, "--help"],
         }
-        spent = interleaved(commands, rounds)
-    floor = spent["python3 -I -c pass"]
-    print(f"{'':34} {'ms':>6} {'ratio':>6}")
-    for name, times in spent.items():
-        print(f"{name:34} {median(times) * 1e3:6.1f} {ratio(times, floor):6.2f}")
-    daemon()
+        return interleaved(commands, rounds)
 
 
 def daemon() -> None:

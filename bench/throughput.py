@@ -48,9 +48,7 @@ def main() -> None:
     print(f"{'journal, a datagram':34} {median(sends) * 1e6:7.1f}")
     print(f"{'daemon, every event told':34} {median(told) * 1e6:7.1f} {ratio(told, floor):6.1f}")
     print(f"{'daemon, a storm':34} {median(storm) * 1e6:7.1f} {ratio(storm, commits):6.1f}")
-    print(
-        f"events a second, every one told: {median(rates):.0f} by the clock, {1 / median(told):.0f} a processor"
-    )
+    print(f"every event told: {median(rates):.0f} a second by the clock, {1 / median(told):.0f} a processor")
 
 
 def whole(records: list[bytes], *, every: bool) -> tuple[float, float, int]:
