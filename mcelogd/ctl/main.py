@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from mcelogd import __version__
 from mcelogd.ctl.exits import CtlError, Exit
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # as typing's, whose import is as long as an interpreter's start
     import argparse
     from collections.abc import Sequence
 
