@@ -28,6 +28,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 try:
+    import systemd.daemon  # noqa: F401  # without it the daemon cannot say that it is ready
+
     from tests.integration import processes
     from tests.integration.conftest import memory_error
 except ImportError as problem:
