@@ -64,7 +64,6 @@ def main() -> None:
                     data.write(pack(record))
             compare(f"log, {title}", count, [*COMMAND, "--ascii", "--file", str(log)], log)
             compare(f"binary records, {title}", count, binary, log)
-        start_up()
 
 
 def records(count: int, *, distinct: bool) -> Iterator[MceRecord]:
@@ -148,31 +147,6 @@ def decode_all(data: bytes) -> Spent:
             event = cached.decode(record, cpu.by_cpuid(record.cpuvendor, record.cpuid))
             out.write(render.event_text(event))
     return Spent(time.process_time() - start, time.perf_counter() - clock)
-
-
-def start_up() -> None:
-    """What a command costs that does next to nothing."""
-    with tempfile.NamedTemporaryFile("w", suffix=".log") as log:
-        log.write(kernel_lines(0, next(records(1, distinct=False))))
-        log.flush()
-        commands = {
-            "python3 -I -c pass": [sys.executable, "-I", "-c", "pass"],
-            "--version": [*COMMAND, "--version"],
-            "--ascii of one record": [*COMMAND, "--ascii", "--file", log.name],
-        }
-        spent: dict[str, list[float]] = {name: [] for name in commands}
-        for _ in range(4 * ROUNDS):
-            for name, command in commands.items():
-                spent[name].append(run_quietly(command))
-    for name, times in spent.items():
-        print(f"start-up: {name:24} {statistics.median(times) * 1e3:6.1f} ms of a processor")
-
-
-def run_quietly(command: list[str]) -> float:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 if __name__ == "__main__":

@@ -3,6 +3,6 @@
 
 import sys
 
-from mcelogd.cli import main
+from mcelogd.quick import main
 
 sys.exit(main())

@@ -11,9 +11,9 @@ import os
 import socket
 import struct
 import sys
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # as typing's, whose import would cost as much as all this
     from collections.abc import Iterator
 
 CLIENT_SECONDS = 30.0

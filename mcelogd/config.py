@@ -13,12 +13,12 @@ up in `global`. What the options mean is settings.py's business.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # as typing's, whose import would be half of what --client costs
     from collections.abc import Sequence
 
 DEFAULT_FILE = "/etc/mcelog/mcelog.conf"
+DEFAULT_SOCKET = "/run/mcelog-client"
 
 GLOBAL = "global"
 """The section of options above the first header; every other section falls back to it."""
@@ -47,20 +47,26 @@ class ConfigError(Exception):
         return f"{place(self.file, self.line)}: {self.reason}"
 
 
-class Header(NamedTuple):
+class Header:
     """A `[section]` line."""
 
-    section: str
-    line: int
+    __slots__ = ("line", "section")
+
+    def __init__(self, section: str, line: int) -> None:
+        self.section = section
+        self.line = line
 
 
-class Entry(NamedTuple):
+class Entry:
     """A `name = value` line and the section it stands in."""
 
-    section: str
-    name: str
-    value: str
-    line: int
+    __slots__ = ("line", "name", "section", "value")
+
+    def __init__(self, section: str, name: str, value: str, line: int) -> None:
+        self.section = section
+        self.name = name
+        self.value = value
+        self.line = line
 
 
 class Config:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, TypeVar
 
-from mcelogd.config import DEFAULT_FILE, GLOBAL
+from mcelogd.config import DEFAULT_FILE, DEFAULT_SOCKET, GLOBAL
 from mcelogd.options import Alias, Command, Options, Setting
 from mcelogd.rate import NEVER, Rate, parse_rate
 from mcelogd.record import LENGTH
@@ -305,7 +305,7 @@ class Settings(Options):
         "server", "client-group", parse_group, None, "Group who may too; * for any", or_default=True
     )
     socket_path = Setting(
-        "server", "socket-path", parse_socket_path, "/run/mcelog-client", "Socket for queries; empty for none"
+        "server", "socket-path", parse_socket_path, DEFAULT_SOCKET, "Socket for queries; empty for none"
     )
     initial_ping_timeout = Setting(
         "server", "initial-ping-timeout", integer(0), 2, "Seconds to wait for an answer of another daemon"

@@ -153,6 +153,8 @@ class PageTable:
         self.retry = retry
         self.replacements = Replacements(replacement_rate)
         self._pages: OrderedDict[int, PageErrors] = OrderedDict()
+        self._in_order: list[int] | None = None
+        """The addresses, sorted; None if that has to be done anew."""
         self._changed: dict[int, PageErrors] = {}
         self._removed: set[int] = set()
 
@@ -161,11 +163,11 @@ class PageTable:
 
     def __iter__(self) -> Iterator[PageErrors]:
         """In the order of addresses."""
-        return (self._pages[address] for address in sorted(self._pages))
+        return (self._pages[address] for address in self._addresses())
 
     def slice(self, offset: int, limit: int) -> list[PageErrors]:
         """At most `limit` pages after the first `offset`, in the order of addresses."""
-        return [self._pages[address] for address in sorted(self._pages)[offset : offset + limit]]
+        return [self._pages[address] for address in self._addresses()[offset : offset + limit]]
 
     def find(self, address: int) -> PageErrors | None:
         """The page that holds `address`, if it is counted."""
@@ -221,9 +223,17 @@ class PageTable:
             page.multiplier = min(max(1, page.multiplier), LARGEST_MULTIPLIER)
             self._put(page)
 
+    def _addresses(self) -> list[int]:
+        """Who lists a hundred thousand pages part by part would else have them sorted for each part."""
+        if self._in_order is None:
+            self._in_order = sorted(self._pages)
+        return self._in_order
+
     def _put(self, page: PageErrors) -> PageErrors:
-        if page.address not in self._pages and len(self._pages) >= self.limit:
-            self._drop_one()
+        if page.address not in self._pages:
+            self._in_order = None
+            if len(self._pages) >= self.limit:
+                self._drop_one()
         self._removed.discard(page.address)
         self._pages[page.address] = page
         return page

@@ -34,33 +34,19 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """
     root = _Parser(prog="mcelogctl", allow_abbrev=False, add_help=False)
     _add(root, OPTIONS)
-    for name in ("-h --help", "--version"):
-        root.add_argument(*name.split(), action="store_true", default=argparse.SUPPRESS)
+    root.add_argument("--version", action="store_true", default=argparse.SUPPRESS)
     commands = root.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     for command in COMMANDS:
         parser = commands.add_parser(command.name, allow_abbrev=False, add_help=False)
         _add(parser, (*command.arguments, *OPTIONS))
     named = [one for command in COMMANDS for one in command.arguments]
     found = argparse.Namespace(**{_name(one): _absent(one) for one in (*named, *OPTIONS)})
-    found.help = found.version = False
-    joined = _joined(arguments)
-    if asked := _asks_for_help(joined):
-        found.help, found.command = True, asked
-        return found
-    root.parse_args(joined, found)
+    found.version = False
+    root.parse_args(_joined(arguments), found)
     found.command = found.command or "status"
     if found.command == "reset" and bool(found.place) == found.all:
         raise CtlError("reset takes a DIMM, a socket, or --all; see mcelogctl reset --help", Exit.USAGE)
     return found
-
-
-def _asks_for_help(arguments: Sequence[str]) -> str:
-    """The command that help is asked for, `-` for all of them; empty if it is not asked for."""
-    before_end = list(arguments)[: [*arguments, "--"].index("--")]
-    if not {"-h", "--help"} & set(before_end):
-        return ""
-    names = {command.name for command in COMMANDS}
-    return next((one for one in before_end if one in names), "-")
 
 
 def _add(parser: argparse.ArgumentParser, arguments: Iterable[Argument]) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from mcelogd import __version__
-from mcelogd.ctl.arguments import parse
 from mcelogd.ctl.exits import CtlError, Exit
-from mcelogd.ctl.output import Output, say
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # as typing's, whose import is as long as an interpreter's start
     import argparse
     from collections.abc import Sequence
+
+    from mcelogd.ctl.output import Output
 
 INTERRUPTED = 130
 
@@ -26,14 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = _run(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except CtlError as error:
-        say(str(error))
+        _say(str(error))
         status = error.status
     except BrokenPipeError:
         # Whoever read our output has had enough.
         _discard_output()
         return Exit.FAILURE
     except OSError as error:
-        say(f"cannot write to standard output: {error.strerror or error}")
+        _say(f"cannot write to standard output: {error.strerror or error}")
         _discard_output()
         return Exit.FAILURE
     except KeyboardInterrupt:
@@ -43,21 +43,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
+    if any(one in ("-h", "--help") for one in arguments):
+        # Before there is a parser, which takes as long to load as all the rest of this.
+        from mcelogd.ctl.usage import help_asked_for
+
+        if text := help_asked_for(arguments):
+            sys.stdout.write(text)
+            return Exit.OK
+    if list(arguments) == ["--version"]:
+        return _version()
+    from mcelogd.ctl.arguments import parse
+    from mcelogd.ctl.output import Output
+
     options = parse(arguments)
     if options.version:
-        sys.stdout.write(f"mcelogctl {__version__}\n")
-        return Exit.OK
-    if options.help:
-        return _help(options.command)
+        return _version()
     return _command(options, Output(options))
 
 
-def _help(name: str) -> Exit:
-    from mcelogd.ctl.commands import COMMANDS
-    from mcelogd.ctl.usage import command_help, overview
-
-    named = {command.name: command for command in COMMANDS}
-    sys.stdout.write(command_help(named[name]) if name in named else overview())
+def _version() -> int:
+    sys.stdout.write(f"mcelogctl {__version__}\n")
     return Exit.OK
 
 
@@ -89,6 +94,12 @@ def _doctor(options: argparse.Namespace, output: Output) -> int:
     from mcelogd.doctor.report import report
 
     return report(output, options.root or "/")
+
+
+def _say(text: str) -> None:
+    from mcelogd.ctl.output import say
+
+    say(text)
 
 
 def _open_standard_descriptors() -> None:

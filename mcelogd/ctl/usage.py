@@ -9,7 +9,7 @@ from mcelogd.ctl.commands import COMMANDS, EXAMPLES, OPTIONS, Argument
 from mcelogd.ctl.text import wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from mcelogd.ctl.commands import Command, Example
 
@@ -19,6 +19,15 @@ _RIGHT = 66
 
 _HELP = Argument("-h --help", "", "this text; after a command, more about that one")
 _VERSION = Argument("--version", "", "version of mcelogctl")
+
+
+def help_asked_for(arguments: Sequence[str]) -> str:
+    """The help that -h or --help asks for, of a command or of all; empty if nobody asks."""
+    before_end = list(arguments)[: [*arguments, "--"].index("--")]
+    if not {"-h", "--help"} & set(before_end):
+        return ""
+    named = {one.name: one for one in COMMANDS}
+    return next((command_help(named[one]) for one in before_end if one in named), overview())
 
 
 def overview() -> str:

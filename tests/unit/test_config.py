@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcelogd.config import LARGEST_FILE, ConfigError, Entry, Header, load, parse, quoted
+from mcelogd.config import LARGEST_FILE, ConfigError, load, parse, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +27,9 @@ def values(text: str, *keys: tuple[str, str]) -> list[str | None]:
 def test_entries_and_headers_keep_their_lines() -> None:
     config = parse("a = 1\n\n[dimm]\n  b=2 # why\n", "mcelog.conf")
     assert config.file == "mcelog.conf"
-    assert config.entries == (Entry("global", "a", "1", 1), Entry("dimm", "b", "2", 4))
-    assert config.headers == (Header("dimm", 3),)
+    entries = [(entry.section, entry.name, entry.value, entry.line) for entry in config.entries]
+    assert entries == [("global", "a", "1", 1), ("dimm", "b", "2", 4)]
+    assert [(header.section, header.line) for header in config.headers] == [("dimm", 3)]
 
 
 @pytest.mark.parametrize(

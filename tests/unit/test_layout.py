@@ -33,19 +33,8 @@ SETTINGS = ("config", "options", "settings", "values")
 USES = {"dbus_iface": "dbus"}
 """A package that a module may know beside its own."""
 
-WIRING = (
-    "__main__",
-    "administration",
-    "assembly",
-    "catchup",
-    "cli",
-    "ctl",
-    "daemon",
-    "doctor",
-    "intake",
-    "oneshot",
-)
-WIRING += ("reload", "selftest_chain", "startup", "state", "takeover")
+WIRING = ("__main__", "administration", "assembly", "catchup", "cli", "ctl", "daemon", "doctor", "intake")
+WIRING += ("oneshot", "quick", "reload", "selftest_chain", "startup", "state", "takeover")
 """What puts the parts together. All others know the above and their own package only."""
 
 IMPURE = """
@@ -55,7 +44,7 @@ IMPURE = """
 FILE_ACCESS = "open print input exec eval"
 CLOCKS = "clock_gettime localtime monotonic monotonic_ns now perf_counter time time_ns today"
 
-LIGHT = ("ascii", "cli", "client", "config", "render", "settings")
+LIGHT = ("ascii", "cli", "client", "config", "quick", "render", "settings")
 """Imported by `mcelog --client`, which monitoring starts every few seconds."""
 HEAVY = ("argparse", "asyncio", "dataclasses", "inspect", "logging", "pathlib", "sqlite3", "subprocess")
 

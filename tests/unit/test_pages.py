@@ -209,7 +209,7 @@ def test_the_least_recently_hit_page_makes_room(hits: list[int], limit: int) -> 
         recent = [*(other for other in recent if other != frame), frame][-limit:]
         changed, dropped = pages.take_changed()
         saved = (saved - {address >> 12 for address in dropped}) | {page.address >> 12 for page in changed}
-    assert frames(pages) == sorted(recent)
+        assert frames(pages) == sorted(recent)
     assert saved == set(recent)
 
 
