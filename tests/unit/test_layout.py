@@ -155,13 +155,16 @@ def test_what_the_client_imports_is_light(name: str) -> None:
 WITHOUT_LICENCE_LINE = {".md", ".bin", ".conf", ".json", ".txt", ".expected", ".entry", ".log"}
 """Documents, data, and the file that belongs to the administrator."""
 
+NOWHERE_TO_PUT_IT = {"LICENSE", ".gitignore", "changelog", "copyright", "format"}
+"""Texts, and files of Debian packaging whose form knows no comment."""
+
 
 def test_every_source_file_names_its_licence() -> None:
     without = []
     for path in tracked():
         if path.suffix in WITHOUT_LICENCE_LINE and path.name != "meson_options.txt":
             continue
-        if path.name in ("LICENSE", ".gitignore") or "fixtures" in path.parts:
+        if path.name in NOWHERE_TO_PUT_IT or "fixtures" in path.parts:
             continue
         head = path.read_text(encoding="utf-8").splitlines()[:2]
         if head and not any("SPDX-License-Identifier: GPL-2.0-only" in line for line in head):

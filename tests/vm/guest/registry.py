@@ -40,12 +40,14 @@ class Scenario(NamedTuple):
     """More words for the kernel command line."""
     qemu: tuple[str, ...]
     """More options for QEMU."""
+    package: bool
+    """Needs the Debian package, in the share, and a guest where nothing of the project is installed."""
 
     @property
-    def machine(self) -> tuple[str | None, str, tuple[str, ...], str]:
+    def machine(self) -> tuple[str | None, str, tuple[str, ...], str, bool]:
         """Scenarios with the same value can share one boot."""
         own = self.name if self.alone or self.boots > 1 else ""
-        return self.cpu, self.append, self.qemu, own
+        return self.cpu, self.append, self.qemu, own, self.package
 
 
 _registered: dict[str, Scenario] = {}
@@ -62,13 +64,14 @@ def scenario(
     cpu: str | None = None,
     append: str = "",
     qemu: tuple[str, ...] = (),
+    package: bool = False,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register the decorated function as scenario MODULE.FUNCTION."""
 
     def register(run: Callable[..., None]) -> Callable[..., None]:
         name = f"{run.__module__.rpartition('.')[2]}.{run.__name__}"
-        needs = (project, device, tracefs)
-        _registered[name] = Scenario(name, run, limit, *needs, boots, alone, cpu, append, qemu)
+        needs = (project and not package, device, tracefs)
+        _registered[name] = Scenario(name, run, limit, *needs, boots, alone, cpu, append, qemu, package)
         return run
 
     return register

@@ -59,26 +59,38 @@ class Parts(NamedTuple):
     project: Path | None
     no_project: str
     """Why there is no project in the guest."""
+    package: Path | None = None
+    no_package: str = ""
+    """Why there is no Debian package."""
+
+    def lacking(self, scenario: Scenario) -> str:
+        """Why the scenario cannot run; empty if it can."""
+        if scenario.package:
+            return "" if self.package else self.no_package
+        return self.no_project if scenario.project and not self.project else ""
 
 
 @contextmanager
-def parts(system: System, *, with_project: bool) -> Iterator[Parts]:
+def parts(system: System, *, with_project: bool, with_package: bool = False) -> Iterator[Parts]:
     """Build or find everything a boot needs."""
     base = rootfs.base(system)
     with scratch_directory() as scratch:
-        stage, why = None, ""
-        if with_project:
-            try:
-                stage = scratch / "stage"
-                project.install(stage, scratch)
-            except VmError as error:
-                stage, why = None, str(error)
-        yield Parts(system, base, stage, why)
+        stage, why = _tried(lambda: project.install(scratch / "stage", scratch), with_project)
+        package, why_none = _tried(lambda: project.package(scratch / "dist", scratch), with_package)
+        yield Parts(system, base, stage, why, package, why_none)
+
+
+def _tried(make: Callable[[], Path], wanted: bool) -> tuple[Path | None, str]:
+    """What was made, or why it could not be."""
+    try:
+        return (make() if wanted else None), ""
+    except VmError as error:
+        return None, str(error)
 
 
 @contextmanager
-def share(made: Parts) -> Iterator[Path]:
-    """The directory the guest sees as /vm."""
+def share(made: Parts, *, package: bool = False) -> Iterator[Path]:
+    """The directory the guest sees as /vm: with the package, or with the project to be installed."""
     with scratch_directory() as path:
         (path / "results").mkdir()
         skip = shutil.ignore_patterns("__pycache__", ".*")
@@ -86,7 +98,9 @@ def share(made: Parts) -> Iterator[Path]:
             shutil.copytree(VM / part, path / "tests" / part, ignore=skip)
         shutil.copy(PROJECT / "tools/inject-mce", path / "tests")
         shutil.copy(made.base.kernel.module, path)
-        if made.project:
+        if package and made.package:
+            shutil.copy(made.package, path / "mcelog.deb")
+        elif made.project:
             # one file: hundreds of small ones over 9p take the guest longer than all the rest of its boot
             shutil.make_archive(str(path / "project"), "tar", made.project, owner="root", group="root")
         yield path
@@ -104,11 +118,13 @@ def run(
         results.append(result)
         report(result)
 
-    with parts(system, with_project=any(one.project for one in chosen)) as made:
+    with_project = any(one.project for one in chosen)
+    with_package = any(one.package for one in chosen)
+    with parts(system, with_project=with_project, with_package=with_package) as made:
         for one in chosen:
-            if one.project and not made.project:
-                note(failed(one.name, made.no_project))
-        left = [one for one in chosen if made.project or not one.project]
+            if why := made.lacking(one):
+                note(failed(one.name, why))
+        left = [one for one in chosen if not made.lacking(one)]
         order = list(dict.fromkeys(one.machine for one in left))
         left.sort(key=lambda one: order.index(one.machine))
         for _, group in groupby(left, key=lambda one: one.machine):
@@ -127,7 +143,7 @@ class _Boots:
 
     def run(self) -> None:
         while self.left:
-            with share(self.made) as path:
+            with share(self.made, package=next(iter(self.left.values())).package) as path:
                 console = path / "console.txt"
                 reason = self._boot(path, console)
                 if self.left:

@@ -29,10 +29,12 @@ IN_FLIGHT = 24
 
 
 class Feeder:
-    """Injects numbered records as fast as they are stored, so that the kernel's log never overflows."""
+    """Injects numbered records, at most as fast as they are stored: the kernel's log never overflows."""
 
-    def __init__(self) -> None:
+    def __init__(self, pause: float = 0.002) -> None:
+        """`pause`: seconds between two records."""
         self.sent = 0
+        self._pause = pause
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._feed)
 
@@ -42,7 +44,7 @@ class Feeder:
             for _ in range(room):
                 mce.send_raw(mce.RECORD | {"addr": BASE + self.sent * PAGE})
                 self.sent += 1
-                time.sleep(0.002)
+                time.sleep(self._pause)
             time.sleep(0.05)
 
     def wait_for_flow(self) -> None:
