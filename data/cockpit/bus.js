@@ -2,7 +2,7 @@
 // mcelog as the page sees it: is it there, what does it say, and doing something about it.
 // Nothing here starts mcelog unless start() is called: one may have stopped it for a reason.
 
-import { joined, lastId } from "./model.js";
+import { joined, lastId } from "./history.js";
 
 const NAME = "org.mcelog";
 const ROOT = "/org/mcelog";

@@ -2,6 +2,7 @@
 // The lists of the page: events, pages of memory, processor cores, replaced DIMMs.
 
 import { h, icon } from "./dom.js";
+import { folded } from "./history.js";
 import { sortPages } from "./model.js";
 import { SEVERITY_SIGNS, counted, grouped, hex, objectText, pageStateText, when } from "./texts.js";
 import { trendChart } from "./trend.js";
@@ -32,29 +33,35 @@ function more(key, shown, total, showMore) {
  * @param {(path: string) => string} view.name of a DIMM
  * @param {string} view.about whose events they are; empty for all
  * @param {number} view.limit
+ * @param {Set<number>} view.unfolded see folded()
+ * @param {(id: number) => void} view.unfold
  * @param {import("./trend.js").TrendOptions} view.trend
  * @param {(event: import("./model.js").Event) => void} view.open
  * @param {() => void} view.showMore
  * @param {() => void} view.showAll
  */
-export function eventsView(events, { name, about, limit, trend, open, showMore, showAll }) {
+export function eventsView(events, { name, about, limit, unfolded, unfold, trend, open, showMore, showAll }) {
     const heading = h("div", { class: "heading" },
         h("h2", { id: "events-title" }, about ? `Events of ${about}` : "Events"),
         about ? h("button", { type: "button", class: "link", "data-key": "all-events", onclick: showAll }, "Show all events") : null);
     if (!events.length)
         return [heading, h("p", { class: "empty" }, "No event is recorded.")];
-    const shown = events.slice(-limit).reverse();
-    const rows = shown.map(event => [
+    const lines = folded(events, unfolded);
+    const rows = lines.slice(0, limit).map(({ event, first, count }) => [
         h("time", { datetime: new Date(event.time * 1000).toISOString() }, when(event.time)),
         severity(event.severity),
-        h("button", { type: "button", class: "link", "data-key": `event-${event.id}`, onclick: () => open(event) }, event.summary),
+        h("div", {},
+            h("button", { type: "button", class: "link", "data-key": `event-${event.id}`, onclick: () => open(event) },
+                event.summary),
+            count > 1 ? h("button", { type: "button", class: "link fold", "data-key": `fold-${first.id}`,
+                onclick: () => unfold(first.id) }, `${counted(count, "event")} since ${when(first.time)} – show each`) : null),
         name(event.object) || objectText(event.object),
     ]);
     return [
         heading,
         about ? null : trendChart(events, trend),
         table("Events, newest first", ["Time", "Severity", "What happened", "Where"], rows),
-        more("more-events", shown.length, events.length, showMore),
+        more("more-events", rows.length, lines.length, showMore),
     ];
 }
 
@@ -77,7 +84,7 @@ export function pagesView(pages, total, { action, limit, takeOut, showMore }) {
     const shown = sortPages(pages).slice(0, limit);
     const rows = shown.map(page => [
         h("span", { class: "mono" }, hex(page.address)),
-        `${grouped(page.total)} (${grouped(page.inPeriod)} in this period)`,
+        grouped(page.total),
         [pageStateText(page.state), page.reason && `: ${page.reason}`, page.since ? `, ${when(page.since)}` : ""].join(""),
         page.state === "offline" ? null : h("button", {
             type: "button", class: "small", "data-key": `page-${page.address}`, onclick: () => takeOut(page),

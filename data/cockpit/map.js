@@ -3,8 +3,9 @@
 
 import { DIMM_ACTIONS } from "./actions.js";
 import { h, icon } from "./dom.js";
-import { levelOf, mapOf, neighbour, share } from "./model.js";
-import { LEVEL_SIGNS, ago, faultText, grouped, levelWord, nameOf, placeOf, rateText, sizeText, when } from "./texts.js";
+import { mapOf, neighbour } from "./layout.js";
+import { levelOf, share } from "./model.js";
+import { LEVEL_SIGNS, ago, faultText, grouped, levelSign, levelWord, nameOf, placeOf, rateText, sizeText, when } from "./texts.js";
 import { trendChart } from "./trend.js";
 
 /** @typedef {import("./model.js").Dimm} Dimm */
@@ -43,7 +44,8 @@ function channelName(channel) {
 }
 
 function tile(dimm, selected, entry, select) {
-    const level = levelOf(dimm);
+    const level = dimm.isSuspect ? "past" : levelOf(dimm);
+    const part = share(dimm);
     const slot = dimm.Dimm < 0 ? "any DIMM" : `DIMM ${dimm.Dimm}`;
     const rate = dimm.CorrectedErrors || dimm.UncorrectedErrors
         ? rateText(dimm.CorrectedInPeriod, dimm.CorrectedThreshold) : "";
@@ -53,9 +55,9 @@ function tile(dimm, selected, entry, select) {
         onclick: () => select(dimm.path === selected ? "" : dimm.path),
     },
     h("span", { class: "name" }, dimm.Label || slot),
-    h("span", { class: "state" }, icon(LEVEL_SIGNS[level].icon), levelWord(dimm)),
+    h("span", { class: "state" }, icon(levelSign(dimm)), levelWord(dimm)),
     h("span", { class: "rate" }, rate || (dimm.Label ? slot : "")),
-    meter(share(dimm)));
+    part ? meter(part) : null);
 }
 
 function meter(part) {
@@ -121,8 +123,7 @@ function errorFacts(dimm, now) {
 }
 
 function errorsText(total, inPeriod, threshold) {
-    const now = threshold ? `; now ${rateText(inPeriod, threshold)}` : "";
-    return `${grouped(total)} in all${total ? now : ""}`;
+    return total && threshold ? `${grouped(total)} in all; ${rateText(inPeriod, threshold)}` : grouped(total);
 }
 
 function partFacts(dimm) {

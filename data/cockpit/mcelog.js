@@ -5,9 +5,11 @@ import { changeDimm, showEvent, takeOut } from "./actions.js";
 import { Mcelog } from "./bus.js";
 import { ask } from "./dialogs.js";
 import { show } from "./dom.js";
+import { eventsOf } from "./history.js";
+import { mapOf } from "./layout.js";
 import { coresView, eventsView, pagesView, replacedView } from "./lists.js";
 import { dimmView, mapView } from "./map.js";
-import { eventsOf } from "./model.js";
+import { asOf } from "./model.js";
 import { liveText, noticesView, verdictView } from "./notices.js";
 import { Superuser } from "./superuser.js";
 import { errorText, nameOf } from "./texts.js";
@@ -18,9 +20,10 @@ const MINUTE = 60;
 
 const view = {
     selected: "",
-    span: /** @type {keyof typeof import("./model.js").SPANS} */ ("week"),
+    span: /** @type {keyof typeof import("./history.js").SPANS} */ ("week"),
     eventLimit: FEW,
     pageLimit: FEW,
+    unfolded: /** @type {Set<number>} */ (new Set()),
 };
 
 followTheme();
@@ -38,8 +41,9 @@ function change(news) {
 /** @param {import("./bus.js").State} state */
 function render(state) {
     const now = Math.floor(Date.now() / 1000 / MINUTE + 1) * MINUTE;
-    const { machine, refusal, phase, problem, dimms, events } = state;
-    const dimm = dimms.find(one => one.path === view.selected);
+    const { machine, refusal, phase, problem, events } = state;
+    const dimms = asOf(state.dimms, now);
+    const dimm = mapOf(dimms).flatMap(shownDimms).find(one => one.path === view.selected);
     const isKnown = machine !== null && refusal === null;
     const span = { span: view.span, now, knownFrom: state.hasOlder ? events[0]?.time ?? 0 : 0, choose: choose };
 
@@ -50,7 +54,8 @@ function render(state) {
         start: () => mcelog.start(), retry: () => mcelog.connect(),
         turnOn: superuser.isPossible ? turnOn : null,
     }));
-    show("verdict", [machine, refusal !== null, dimms, now], () => machine ? verdictView(state, now) : []);
+    show("verdict", [machine, refusal !== null, dimms, now], () => machine
+        ? verdictView({ ...state, dimms }, now, selected => change({ selected })) : []);
     show("map", [isKnown, dimms, view.selected], () =>
         isKnown ? mapView(dimms, view.selected, selected => change({ selected, eventLimit: FEW })) : []);
     show("dimm", [dimm, dimm && eventsOf(events, dimm.path).length, view.span, now, span.knownFrom], () =>
@@ -63,9 +68,10 @@ function renderLists(state, dimm, isKnown, span) {
     const { dimms, events, pages, pageTotal, machine } = state;
     const names = new Map(dimms.map(one => [one.path, nameOf(one)]));
     const shown = eventsOf(events, dimm?.path ?? "");
-    show("events", [isKnown, shown.at(-1), shown.length, view, span.now, [...names]], () => isKnown
+    show("events", [isKnown, shown.at(-1), shown.length, view, [...view.unfolded], span.now, [...names]], () => isKnown
         ? eventsView(shown, {
             name: path => names.get(path) ?? "", about: dimm ? nameOf(dimm) : "", limit: view.eventLimit, trend: span,
+            unfolded: view.unfolded, unfold: id => change({ unfolded: new Set([...view.unfolded, id]) }),
             open: event => showEvent(mcelog, event),
             showMore: () => change({ eventLimit: view.eventLimit + 50 }),
             showAll: () => change({ selected: "" }),
@@ -79,6 +85,11 @@ function renderLists(state, dimm, isKnown, span) {
         : []);
     show("cores", [isKnown, state.sockets], () => isKnown ? coresView(state.sockets) : []);
     show("replaced", [isKnown, state.replaced], () => isKnown ? replacedView(state.replaced) : []);
+}
+
+/** @param {import("./layout.js").Socket} socket */
+function shownDimms(socket) {
+    return socket.channels.flatMap(channel => channel.dimms);
 }
 
 function choose(span) {

@@ -2,6 +2,7 @@
 // What is to be known first: the verdict, and what keeps the page from knowing more.
 
 import { h, icon } from "./dom.js";
+import { worst } from "./model.js";
 import { LEVEL_SIGNS, ago, errorText, grouped, isRefusal, verdict, when } from "./texts.js";
 
 /** @typedef {import("./bus.js").State} State */
@@ -81,11 +82,14 @@ function code(text) {
  * Is there something to do? And the machine's totals, which anybody may read.
  * @param {State} state
  * @param {number} now
+ * @param {(path: string) => void} select
  */
-export function verdictView({ machine, dimms, refusal }, now) {
+export function verdictView({ machine, dimms, refusal }, now, select) {
     const known = machine ?? {};
+    const [first] = worst(dimms);
     return [
-        refusal ? null : verdictLine(verdict(dimms, /** @type {any} */ (known), now)),
+        refusal ? null : verdictLine(verdict(dimms, /** @type {any} */ (known), now),
+            first && h("button", { type: "button", "data-key": "details", onclick: () => select(first.path) }, "Show details")),
         h("dl", { class: "totals" },
             ...total("Corrected errors", grouped(known.CorrectedErrors)),
             ...total("Uncorrected errors", grouped(known.UncorrectedErrors), known.UncorrectedErrors > 0),
@@ -96,9 +100,9 @@ export function verdictView({ machine, dimms, refusal }, now) {
     ];
 }
 
-function verdictLine({ level, title, text }) {
+function verdictLine({ level, title, text }, action) {
     return h("div", { class: "verdict", "data-level": level },
-        icon(LEVEL_SIGNS[level].icon), h("div", {}, h("h2", {}, title), text ? h("p", {}, text) : null));
+        icon(LEVEL_SIGNS[level].icon), h("div", {}, h("h2", {}, title), text ? h("p", {}, text) : null), action);
 }
 
 function total(name, value, isBad = false) {

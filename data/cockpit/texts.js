@@ -15,6 +15,14 @@ export const LEVEL_SIGNS = /** @type {const} */ ({
     replace: { word: "Replace", icon: "swap" },
 });
 
+/**
+ * The sign on a DIMM of the map.
+ * @param {Dimm & {isSuspect?: boolean}} dimm
+ */
+export function levelSign(dimm) {
+    return dimm.isSuspect ? "dot" : LEVEL_SIGNS[levelOf(dimm)].icon;
+}
+
 /** How a severity is called, and its sign. */
 export const SEVERITY_SIGNS = /** @type {const} */ ({
     info: { level: "quiet", icon: "dot" },
@@ -45,14 +53,18 @@ export function faultText(mode) {
 
 /**
  * The word on a DIMM of the map.
- * @param {Dimm} dimm
+ * @param {Dimm & {isSuspect?: boolean}} dimm
  */
 export function levelWord(dimm) {
+    if (dimm.isSuspect)
+        return "Perhaps this one";
     const level = levelOf(dimm);
     if (level === "over" && dimm.Advice === "channel")
         return "Check channel";
     if (level === "over" && dimm.UncorrectedErrors)
         return "Uncorrected errors";
+    if (level === "some" && !dimm.CorrectedInPeriod)
+        return "Watch";
     return LEVEL_SIGNS[level].word;
 }
 
@@ -92,12 +104,13 @@ export function objectText(path) {
 }
 
 /**
- * How many errors there are of how many that are allowed.
+ * How many errors there were lately, and how many are too many.
  * @param {number} count
  * @param {string} threshold
  */
 export function rateText(count, threshold) {
-    return allowed(threshold) ? `${grouped(count)} of ${allowed(threshold)} in ${period(threshold)}` : grouped(count);
+    const most = allowed(threshold);
+    return most ? `${grouped(count)} in ${period(threshold)}, limit ${grouped(most)}` : grouped(count);
 }
 
 /** @param {number} value */
@@ -191,7 +204,7 @@ function titleOf(level, dimms, names) {
     return {
         over: `${names} ${verb} more errors than the threshold allows`,
         many: `${names} ${verb} many errors`,
-        some: `${names} ${verb} a few errors: watch`,
+        some: dimms.some(dimm => dimm.CorrectedInPeriod) ? `${names} ${verb} a few errors: watch` : `Watch ${names}`,
     }[level];
 }
 

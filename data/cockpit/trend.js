@@ -2,7 +2,7 @@
 // Events over time, as bars.
 
 import { h, svg } from "./dom.js";
-import { SPANS, trend } from "./model.js";
+import { SPANS, trend } from "./history.js";
 import { counted, when } from "./texts.js";
 
 const HEIGHT = 64;
