@@ -15,7 +15,7 @@ export function toldApart(dimms) {
     const any = dimms.find(dimm => dimm.Dimm < 0);
     const slots = dimms.filter(dimm => dimm.Dimm >= 0);
     const hasErrors = dimm => dimm.CorrectedErrors + dimm.UncorrectedErrors > 0;
-    if (!any)
+    if (!any || (slots.length && !hasErrors(any) && any.Advice === "none"))
         return slots;
     if (slots.length === 1 && !hasErrors(slots[0]))
         return [withPart(any, slots[0])];

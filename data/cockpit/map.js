@@ -5,7 +5,7 @@ import { DIMM_ACTIONS } from "./actions.js";
 import { h, icon } from "./dom.js";
 import { mapOf, neighbour } from "./layout.js";
 import { levelOf, share } from "./model.js";
-import { LEVEL_SIGNS, ago, faultText, grouped, levelSign, levelWord, nameOf, placeOf, rateText, sizeText, when } from "./texts.js";
+import { LEVEL_SIGNS, ago, faultText, grouped, levelSign, levelWord, nameOf, placeOf, rateText, shortRate, sizeText, when } from "./texts.js";
 import { trendChart } from "./trend.js";
 
 /** @typedef {import("./model.js").Dimm} Dimm */
@@ -48,9 +48,9 @@ function tile(dimm, selected, entry, select) {
     const part = share(dimm);
     const slot = dimm.Dimm < 0 ? "any DIMM" : `DIMM ${dimm.Dimm}`;
     const rate = dimm.CorrectedErrors || dimm.UncorrectedErrors
-        ? rateText(dimm.CorrectedInPeriod, dimm.CorrectedThreshold) : "";
+        ? shortRate(dimm.CorrectedInPeriod, dimm.CorrectedThreshold) : "";
     return h("button", {
-        class: "tile", type: "button", "data-level": level, "data-key": dimm.path,
+        class: "tile", type: "button", title: nameOf(dimm), "data-level": level, "data-key": dimm.path,
         "aria-pressed": String(dimm.path === selected), tabindex: dimm.path === entry ? 0 : -1,
         onclick: () => select(dimm.path === selected ? "" : dimm.path),
     },

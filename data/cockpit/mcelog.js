@@ -3,7 +3,6 @@
 
 import { changeDimm, showEvent, takeOut } from "./actions.js";
 import { Mcelog } from "./bus.js";
-import { ask } from "./dialogs.js";
 import { show } from "./dom.js";
 import { eventsOf } from "./history.js";
 import { mapOf } from "./layout.js";
@@ -45,14 +44,14 @@ function render(state) {
     const dimms = asOf(state.dimms, now);
     const dimm = mapOf(dimms).flatMap(shownDimms).find(one => one.path === view.selected);
     const isKnown = machine !== null && refusal === null;
-    const span = { span: view.span, now, knownFrom: state.hasOlder ? events[0]?.time ?? 0 : 0, choose: choose };
+    const span = { span: view.span, now, knownFrom: state.hasOlder ? events[0]?.time ?? 0 : 0, choose };
 
     document.body.classList.toggle("stale", phase !== "running" && machine !== null);
     show("live", [phase, machine !== null], () => [liveText(state)]);
     show("notices", [phase, problem, refusal && errorText(refusal), superuser.isPossible, machine?.SourceState],
     () => noticesView(state, {
         start: () => mcelog.start(), retry: () => mcelog.connect(),
-        turnOn: superuser.isPossible ? turnOn : null,
+        turnOn: superuser.isPossible ? () => superuser.turnOn() : null,
     }));
     show("verdict", [machine, refusal !== null, dimms, now], () => machine
         ? verdictView({ ...state, dimms }, now, selected => change({ selected })) : []);
@@ -94,13 +93,4 @@ function shownDimms(socket) {
 
 function choose(span) {
     change({ span });
-}
-
-async function turnOn() {
-    try {
-        await superuser.turnOn();
-    } catch (error) {
-        if (error.name !== "cockpit.Superuser.Error.Cancelled")
-            await ask({ title: "Administrative access could not be turned on", body: [], error: errorText(error) });
-    }
 }

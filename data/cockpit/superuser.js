@@ -4,12 +4,14 @@
 
 import { ask } from "./dialogs.js";
 import { h } from "./dom.js";
+import { errorText } from "./texts.js";
 
 export class Superuser {
     /** @param {() => void} changed called when access was turned on or off, also from Cockpit's own menu */
     constructor(changed) {
         this._proxy = cockpit.dbus(null, { bus: "internal" }).proxy("cockpit.Superuser", "/superuser");
         this._current = null;
+        this._isGivenUp = false;
         this._proxy.addEventListener("changed", () => {
             const { Current: current } = this._proxy;
             if (current === "init" || current === this._current)
@@ -28,12 +30,20 @@ export class Superuser {
         return this._proxy.valid && this._current === "none" && this._proxy.Bridges?.length > 0;
     }
 
-    /**
-     * Turn it on; the user is asked for a password where one is needed.
-     * @throws what Cockpit says if it could not be done
-     */
+    /** Turn it on; the user is asked for a password where one is needed, and told if it failed. */
     async turnOn() {
-        await this._proxy.Start("any");
+        this._isGivenUp = false;
+        try {
+            // sudo, where there is more than one way: Cockpit has it first.
+            await this._proxy.Start(this._proxy.Bridges[0]);
+        } catch (error) {
+            if (!this._isGivenUp)
+                await ask({
+                    title: "Administrative access was not turned on",
+                    body: [h("p", {}, "The password was wrong, or this user may not become administrator.")],
+                    error: errorText(error),
+                });
+        }
     }
 
     async _answer(message, prompt, initial, echo, error) {
@@ -46,9 +56,11 @@ export class Superuser {
             error,
             confirm: "Authenticate",
         });
-        if (isAnswered)
+        if (isAnswered) {
             this._proxy.Answer(input.value);
-        else
+        } else {
+            this._isGivenUp = true;
             this._proxy.Stop();
+        }
     }
 }

@@ -57,7 +57,7 @@ export function faultText(mode) {
  */
 export function levelWord(dimm) {
     if (dimm.isSuspect)
-        return "Perhaps this one";
+        return "Maybe this one";
     const level = levelOf(dimm);
     if (level === "over" && dimm.Advice === "channel")
         return "Check channel";
@@ -111,6 +111,16 @@ export function objectText(path) {
 export function rateText(count, threshold) {
     const most = allowed(threshold);
     return most ? `${grouped(count)} in ${period(threshold)}, limit ${grouped(most)}` : grouped(count);
+}
+
+/**
+ * The same where there is little room.
+ * @param {number} count
+ * @param {string} threshold
+ */
+export function shortRate(count, threshold) {
+    const most = allowed(threshold);
+    return most ? `${grouped(count)} / ${grouped(most)} in ${period(threshold)}` : grouped(count);
 }
 
 /** @param {number} value */

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -29,20 +30,17 @@ PASSWORD = "correct horse"
 
 SUDO = """\
 #!/bin/sh
-[ "$("$SUDO_ASKPASS" "Password: ")" = "{password}" ] || exit 1
+until [ "$("$SUDO_ASKPASS" "Password: ")" = "{password}" ]; do echo "Sorry, try again." >&2; done
 exec python3 -c '
-import os, socket, sys, threading
-def copy(source, target):
-    while data := os.read(source, 65536):
-        os.write(target, data)
-    os._exit(0)
+import socket, sys
 peer = socket.socket(socket.AF_UNIX)
 peer.connect(sys.argv[1])
-threading.Thread(target=copy, args=(0, peer.fileno())).start()
-copy(peer.fileno(), 1)
+socket.send_fds(peer, [b"."], [0, 1])
+peer.recv(1)
 ' "{path}"
 """
-"""In place of sudo, which tests should not need: asks for a password, and is then root's bridge."""
+"""In place of sudo, which tests should not need: asks for a password, and gives what it talks to
+Cockpit through to a bridge of root's, for as long as that runs."""
 
 
 @contextlib.contextmanager
@@ -50,11 +48,11 @@ def cockpit(bus: PrivateBus, directory: Path, uid: int = 0) -> Iterator[str]:
     """The address of the page, for a user who is logged in already."""
     need(WS, "cockpit-ws")
     need("cockpit-bridge", "cockpit-bridge")
-    directory.chmod(0o755)
     packages = directory / "share/cockpit"
     packages.mkdir(parents=True)
     (packages / "base1").symlink_to(SHIPPED / "base1")
     shutil.copytree(PACKAGE, packages / "mcelog")
+    _let_everybody_read(directory)
     environ = {
         **bus.environ,
         "DBUS_SESSION_BUS_ADDRESS": bus.address,
@@ -101,8 +99,12 @@ def root_bridge(directory: Path, environ: dict[str, str]) -> Iterator[None]:
             while True:
                 peer, _ = listener.accept()
                 with peer:
+                    _, ends, _, _ = socket.recv_fds(peer, 1, 2)
                     command = ["cockpit-bridge", "--privileged"]
-                    started.append(subprocess.Popen(command, env=environ, stdin=peer, stdout=peer))
+                    started.append(subprocess.Popen(command, env=environ, stdin=ends[0], stdout=ends[1]))
+                    for end in ends:
+                        os.close(end)
+                    started[-1].wait()
 
     thread = threading.Thread(target=serve, daemon=True)
     thread.start()
@@ -110,11 +112,17 @@ def root_bridge(directory: Path, environ: dict[str, str]) -> Iterator[None]:
         yield
     finally:
         listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(SECONDS)
         for one in started:
             one.terminate()
-            one.wait(SECONDS)
+        thread.join(SECONDS)
+        listener.close()
+
+
+def _let_everybody_read(directory: Path) -> None:
+    """Whatever modes the checkout has."""
+    for path in (directory, *directory.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _free_port() -> int:

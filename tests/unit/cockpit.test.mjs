@@ -98,9 +98,11 @@ test("an error of a channel is that of its only DIMM", () => {
 test("of two DIMMs on a channel that errs none is called healthy", () => {
     const any = dimm({ Dimm: -1, CorrectedErrors: 3 });
     const told = layout.toldApart([any, dimm({ Dimm: 0 }), dimm({ Dimm: 1, CorrectedErrors: 1 })]);
-    assert.deepEqual(told.map(texts.levelWord), ["Errors earlier", "Perhaps this one", "Errors earlier"]);
+    assert.deepEqual(told.map(texts.levelWord), ["Errors earlier", "Maybe this one", "Errors earlier"]);
     const quiet = layout.toldApart([dimm({ Dimm: -1 }), dimm({ Dimm: 0 }), dimm({ Dimm: 1 })]);
-    assert.deepEqual(quiet.map(texts.levelWord), ["No errors", "No errors", "No errors"]);
+    assert.deepEqual(quiet.map(texts.levelWord), ["No errors", "No errors"]);
+    const watched = layout.toldApart([dimm({ Dimm: -1, Advice: "watch" }), dimm({ Dimm: 0 }), dimm({ Dimm: 1 })]);
+    assert.deepEqual(watched.map(texts.levelWord), ["Watch", "No errors", "No errors"]);
 });
 
 test("arrow keys go along channels and across them", () => {
