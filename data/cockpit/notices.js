@@ -95,8 +95,7 @@ export function verdictView({ machine, dimms, refusal }, now, select) {
             ...total("Uncorrected errors", grouped(known.UncorrectedErrors), known.UncorrectedErrors > 0),
             ...(known.RecordsLost ? total("Records lost before they were read", grouped(known.RecordsLost), true) : []),
             ...total("Last event", known.LastEventTime ? ago(known.LastEventTime, now) : "none"),
-            ...total("Processor", [known.CpuVendor, known.CpuType].filter(Boolean).join(" ")),
-            ...total("Read from", known.Source)),
+            ...total("Processor", [known.CpuVendor, known.CpuType].filter(Boolean).join(" "))),
     ];
 }
 

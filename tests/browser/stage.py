@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ..integration.privatebus import PrivateBus
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 120.0
+"""For a start of the daemon on a busy machine."""
 RECORD = len(machine.error(0, 0, 0))
 
 
@@ -80,7 +82,7 @@ class Stage:
     def _ask(self, *call: str) -> str:
         """Something of the bus itself; empty if it refuses."""
         bus = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
-        return self.bus.run("busctl", "call", *bus, *call).stdout
+        return self.bus.run("busctl", "call", *bus, *call, seconds=PATIENCE).stdout
 
 
 @contextlib.contextmanager

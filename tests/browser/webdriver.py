@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-SECONDS = 15.0
+SECONDS = 60.0
 """Before a page that does not become what it should is given up; the machine may be busy."""
 
 OPTIONS = """
