@@ -137,5 +137,6 @@ def _wait_for_port(port: int, server: subprocess.Popen[bytes]) -> None:
         with socket.socket() as one:
             if one.connect_ex(("127.0.0.1", port)) == 0:
                 return
-        assert time.monotonic() < end and server.poll() is None, "cockpit-ws does not listen"
+        assert time.monotonic() < end, "cockpit-ws does not listen"
+        assert server.poll() is None, "cockpit-ws ended: see cockpit.log"
         time.sleep(0.05)

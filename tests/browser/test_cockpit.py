@@ -76,8 +76,8 @@ def tile(browser: Browser, path: str) -> tuple[str, str]:
 
 
 def wait_level(browser: Browser, path: str, level: str) -> None:
-    script = "return document.querySelector(`.tile[data-key='${arguments[0]}']`)?.dataset.level === arguments[1]"
-    browser.wait(script, path, level, what=f"level {level} of {path}")
+    script = "return document.querySelector(arguments[0])?.dataset.level === arguments[1]"
+    browser.wait(script, f".tile[data-key='{path}']", level, what=f"level {level} of {path}")
 
 
 def tab_to(browser: Browser, key: str, most: int = 120) -> None:
@@ -132,7 +132,8 @@ def test_every_dimm_has_a_word_and_a_sign_besides_its_colour(stage: Stage) -> No
     tiles = [tuple(one) for one in browser.js(script)]
     assert len(tiles) == 20, "two sockets, eight channels each, two of them with a second DIMM"
     seen = {level: (word, sign) for level, word, sign in tiles}
-    assert len({word for word, _ in seen.values()}) == len({sign for _, sign in seen.values()}) == len(seen) >= 4
+    words, signs = zip(*seen.values(), strict=True)
+    assert len(set(words)) == len(set(signs)) == len(seen) >= 4
 
 
 def test_a_label_is_text_whatever_it_says(stage: Stage) -> None:

@@ -78,9 +78,8 @@ class Browser:
 
     def focused(self) -> str:
         """The data-key, or else the text, of what has the keyboard."""
-        return str(
-            self.js("const e = document.activeElement; return e.getAttribute('data-key') ?? e.innerText ?? ''")
-        )
+        script = "const e = document.activeElement; return e.getAttribute('data-key') ?? e.innerText ?? ''"
+        return str(self.js(script))
 
     def devtools(self, command: str, **parameters: object) -> Any:
         return self._ask("POST", "goog/cdp/execute", {"cmd": command, "params": parameters})
@@ -123,10 +122,8 @@ def chromium(directory: Path) -> Iterator[Browser]:
         )
     assert driver.stdout is not None
     try:
-        port = next(
-            line.split("port ")[1].strip(" .\n") for line in driver.stdout if "started successfully on" in line
-        )
-        base = f"http://127.0.0.1:{port}"
+        started = next(line for line in driver.stdout if "started successfully on" in line)
+        base = f"http://127.0.0.1:{started.split()[-1].rstrip('.')}"
         arguments = [*OPTIONS.split(), f"--user-data-dir={directory / 'profile'}"]
         wanted = {"goog:chromeOptions": {"args": arguments}, "goog:loggingPrefs": {"browser": "WARNING"}}
         wanted |= {"unhandledPromptBehavior": "dismiss"}
