@@ -32,6 +32,7 @@ export function ask({ title, body, confirm, danger, error, wide, act }) {
         const dialog = /** @type {HTMLDialogElement} */ (
             h("dialog", { "aria-labelledby": "dialog-title", class: wide ? "wide" : "" }, form));
         let isDone = false;
+        const opener = document.activeElement?.getAttribute("data-key");
         form.addEventListener("submit", async event => {
             event.preventDefault();
             if (button?.hasAttribute("disabled"))
@@ -47,10 +48,20 @@ export function ask({ title, body, confirm, danger, error, wide, act }) {
                 button?.removeAttribute("disabled");
             }
         });
-        dialog.addEventListener("close", () => { dialog.remove(); resolve(isDone) });
+        dialog.addEventListener("close", () => {
+            dialog.remove();
+            returnTo(opener);
+            resolve(isDone);
+        });
         document.body.append(dialog);
         dialog.showModal();
     });
+}
+
+/** The browser gives the keyboard back to what had it, but not if that was made anew meanwhile. */
+function returnTo(key) {
+    if (key && document.activeElement === document.body)
+        /** @type {HTMLElement | null} */ (document.querySelector(`[data-key="${CSS.escape(key)}"]`))?.focus();
 }
 
 let fading = 0;
