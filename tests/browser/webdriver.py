@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SECONDS = 60.0
 """Before a page that does not become what it should is given up; the machine may be busy."""
 
+TRIES = 3
+"""To start the browser."""
+
 OPTIONS = """
     --headless=new --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run
     --disable-background-networking --disable-component-update --disable-sync --disable-extensions
@@ -113,6 +116,14 @@ def ask(method: str, url: str, body: object = None) -> Any:
             raise AssertionError(json.load(error)["value"]["message"]) from None
 
 
+def _begin(base: str, wanted: object) -> str:
+    """A session. chromedriver waits a minute for the browser, which a busy machine may not keep."""
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(AssertionError):
+            return str(ask("POST", f"{base}/session", wanted)["sessionId"])
+    return str(ask("POST", f"{base}/session", wanted)["sessionId"])
+
+
 @contextlib.contextmanager
 def chromium(directory: Path) -> Iterator[Browser]:
     """A browser with a profile of its own, and its chromedriver."""
@@ -127,7 +138,7 @@ def chromium(directory: Path) -> Iterator[Browser]:
         arguments = [*OPTIONS.split(), f"--user-data-dir={directory / 'profile'}"]
         wanted = {"goog:chromeOptions": {"args": arguments}, "goog:loggingPrefs": {"browser": "WARNING"}}
         wanted |= {"unhandledPromptBehavior": "dismiss"}
-        session = ask("POST", f"{base}/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
+        session = _begin(base, {"capabilities": {"alwaysMatch": wanted}})
         try:
             yield Browser(base, session)
         finally:
