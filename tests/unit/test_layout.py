@@ -152,7 +152,7 @@ def test_what_the_client_imports_is_light(name: str) -> None:
     assert set(printed.split()) & set(HEAVY) == set()
 
 
-WITHOUT_LICENCE_LINE = {".md", ".bin", ".conf", ".json", ".txt", ".expected", ".entry", ".log"}
+WITHOUT_LICENCE_LINE = {".md", ".bin", ".png", ".conf", ".json", ".txt", ".expected", ".entry", ".log"}
 """Documents, data, and the file that belongs to the administrator."""
 
 NOWHERE_TO_PUT_IT = {"LICENSE", ".gitignore", "changelog", "copyright", "format"}
