@@ -179,7 +179,9 @@ def prepare(root: str = ROOT, buffer_kib: int = 256) -> None:
     top, instance = Path(root), Path(root, INSTANCE)
     try:
         if not (top / "instances").is_dir():
-            raise SourceError(f"tracefs is not mounted at {root}: mount -t tracefs tracefs {root}")
+            # A kernel that is locked down leaves it empty.
+            remedy = _lockdown() or f"mount -t tracefs tracefs {root}"
+            raise SourceError(f"tracefs is not mounted at {root}: {remedy}")
         if not (top / EVENT).is_dir():
             raise SourceError(
                 f"the kernel has no trace event {EVENT.removeprefix('events/')} (CONFIG_X86_MCE,"
@@ -245,6 +247,17 @@ def _read(fd: int, size: int) -> bytes:
         raise
 
 
+def _lockdown() -> str:
+    """Why nobody can read traces; empty if that is not so."""
+    with contextlib.suppress(OSError):
+        if "[confidentiality]" in Path(_LOCKDOWN).read_text():
+            return (
+                "the kernel is locked down and shows no traces;"
+                " lockdown=integrity instead of lockdown=confidentiality on its command line would do"
+            )
+    return ""
+
+
 def _source_error(error: OSError, path: Path) -> SourceError:
     remedies = {
         errno.EACCES: "run mcelog as root",
@@ -254,9 +267,6 @@ def _source_error(error: OSError, path: Path) -> SourceError:
     }
     remedy = remedies.get(error.errno or 0, "")
     if error.errno == errno.EPERM:
-        remedy = "run mcelog as root"
-        with contextlib.suppress(OSError):
-            if "[confidentiality]" in Path(_LOCKDOWN).read_text():
-                remedy = "the kernel is locked down (lockdown=confidentiality) and shows no traces"
+        remedy = _lockdown() or "run mcelog as root"
     text = f"cannot use {error.filename or path}: {error.strerror}"
     return SourceError(f"{text}; {remedy}" if remedy else text)

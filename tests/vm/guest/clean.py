@@ -15,6 +15,8 @@ STATE = Path("/var/lib/mcelog")
 LOGS = Path("/var/log")
 CONFIG = Path("/etc/mcelog/mcelog.conf")
 SHIPPED_CONFIG = Path("/vm/mcelog.conf.shipped")
+SETTINGS = "earlier-records = no\n"
+"""What the scenarios before this one injected in this boot stands in the kernel's log."""
 DROP_INS = Path("/run/systemd/system")
 TRIGGER = Path("/sys/devices/system/machinecheck/machinecheck0/trigger")
 
@@ -35,8 +37,7 @@ def clean_start() -> None:
     if SERVICE.exists():
         _quietly("systemctl", "reset-failed", *UNITS)
     if SHIPPED_CONFIG.exists():
-        # What the scenarios before this one injected in this boot stands in the kernel's log.
-        CONFIG.write_text(f"earlier-records = no\n{SHIPPED_CONFIG.read_text()}")
+        CONFIG.write_text(SETTINGS + SHIPPED_CONFIG.read_text())
     if TRIGGER.exists():
         TRIGGER.write_text("\n")
     mce.drain()

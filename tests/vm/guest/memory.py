@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guest import mce
+from guest.shell import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +71,8 @@ def corrupted_kb() -> int:
 
 def give_back(*addresses: int) -> None:
     """Let the kernel use pages again that were off-lined, as far as it does."""
+    if not UNPOISON.exists():
+        run("modprobe", "hwpoison-inject")
     for address in addresses:
         if is_poisoned(address):
             UNPOISON.write_text(f"{address // PAGE:#x}")

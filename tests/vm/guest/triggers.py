@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from guest import service
+from guest import clean, service
 from guest.shell import run
 
 DIRECTORY = Path("/usr/local/lib/vm-triggers")
@@ -26,7 +26,7 @@ def settings(text: str) -> None:
     """These settings and no others, until the next scenario starts; no script of an earlier one is left."""
     shutil.rmtree(DIRECTORY, ignore_errors=True)
     DIRECTORY.mkdir(parents=True)
-    service.CONFIG.write_text(f"{text}\n[trigger]\ndirectory = {DIRECTORY}\n")
+    service.CONFIG.write_text(f"{clean.SETTINGS}{text}\n[trigger]\ndirectory = {DIRECTORY}\n")
 
 
 def units() -> str:

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from guest import mce, memory, service, triggers
+from guest.clean import SETTINGS
 from guest.journal import entries, wait_for_entries
 from guest.memory import OwnPage
 from guest.registry import scenario
@@ -15,10 +16,12 @@ from guest.service import UNIT, message_id
 from guest.shell import run, wait_for
 from scenarios.durability import IN_FLIGHT, count_stored
 
-SETTINGS = Path("/usr/local/etc/vm-mcelog.conf")
+FILE = Path("/usr/local/etc/vm-mcelog.conf")
 """Other than those of the guest's project, these stay over a reboot."""
 DROP_IN = Path("/etc/systemd/system/mcelog.service.d/settings.conf")
-SOFT = "[page]\nmemory-ce-threshold = 2 / 24h\nmemory-ce-action = soft\nmemory-offline-again = {}\n"
+SOFT = (
+    SETTINGS + "[page]\nmemory-ce-threshold = 2 / 24h\nmemory-ce-action = soft\nmemory-offline-again = {}\n"
+)
 MIDDLE = 1 << 30
 """Of the guest's memory: what is free there is so after a reboot as well."""
 
@@ -27,9 +30,9 @@ MIDDLE = 1 << 30
 def reboots(boot: int) -> None:
     """Counters stay. After it a page is in use, and shown so; or off-lined again, if asked for."""
     if boot == 0:
-        SETTINGS.write_text(SOFT.format("no"))
+        FILE.write_text(SOFT.format("no"))
         DROP_IN.parent.mkdir()
-        start = f"{service.PROGRAM} --daemon --foreground --config-file {SETTINGS}"
+        start = f"{service.PROGRAM} --daemon --foreground --config-file {FILE}"
         DROP_IN.write_text(f"[Service]\nExecStart=\nExecStart={start}\n")
         run("systemctl", "daemon-reload")
         run("systemctl", "enable", "--now", UNIT)
@@ -43,7 +46,7 @@ def reboots(boot: int) -> None:
         assert f'{bad:x}: total 2 seen "2 in 24h" online triggered' in shown
         assert "\t2 total\n" in shown
         assert not memory.is_poisoned(bad)
-        SETTINGS.write_text(SOFT.format("yes"))
+        FILE.write_text(SOFT.format("yes"))
         run("systemctl", "restart", UNIT)
         _off_line(bad)
         return
