@@ -7,6 +7,7 @@ import contextlib
 import errno
 import logging
 import os
+import select
 import socket
 import syslog
 from typing import TYPE_CHECKING, Protocol, TextIO
@@ -37,8 +38,8 @@ class Sink(Protocol):
 class StreamSink:
     """Standard output; when it cannot be written to, `instead` gets what would be lost."""
 
-    def __init__(self, stream: TextIO, instead: Sink | None = None) -> None:
-        self._stream: TextIO | None = stream
+    def __init__(self, stream: TextIO | LiveStream, instead: Sink | None = None) -> None:
+        self._stream: TextIO | LiveStream | None = stream
         self._instead = instead
 
     @property
@@ -64,6 +65,47 @@ class StreamSink:
 
     def close(self) -> None:
         pass
+
+
+class LiveStream:
+    """A stream for as long as somebody reads it: what it does not take at once is counted, and dropped.
+
+    A terminal may be stopped and a pager may wait; a daemon must not.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        """`stream` has a file descriptor; nothing else may write to it by its buffer."""
+        self._fd = stream.fileno()
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLOUT)
+        self._dropped = 0
+        self._is_cut = False
+
+    def write(self, text: str) -> None:
+        """Whole lines. Never waits; OSError if nobody can read any more."""
+        if self._dropped:
+            begin = "\n" if self._is_cut else ""
+            if not self._put(f"{begin}{self._dropped} lines were dropped here: nobody read them\n"):
+                self._dropped += text.count("\n")
+                return
+            self._dropped, self._is_cut = 0, False
+        for line in text.splitlines(keepends=True):
+            if self._dropped or not self._put(line):
+                self._dropped += 1
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+    def _put(self, line: str) -> bool:
+        """Whether the line is out as a whole."""
+        data = line.encode("utf-8", "replace")
+        # What is ready takes so many bytes without waiting.
+        for start in range(0, len(data), select.PIPE_BUF):
+            if not self._poll.poll(0):
+                self._is_cut = start > 0
+                return False
+            os.write(self._fd, data[start : start + select.PIPE_BUF])
+        return True
 
 
 class FileSink:

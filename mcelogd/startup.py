@@ -41,7 +41,7 @@ def run_daemon(settings: Settings, device: str, reread: Callable[[], Settings]) 
     from mcelogd.journal import Journal
 
     journal = Journal(settings.journal_socket)
-    _log_to_stderr()
+    _log_to_stderr(is_daemon=sys.stderr is not None)
     source = _open_source(settings, device)
     if isinstance(source, int):
         return source
@@ -164,7 +164,7 @@ def _daemon_output(settings: Settings, journal: Journal) -> output.Output:
             _complain(f"cannot open logfile {logfile}: {error.strerror}; decoded records go to syslog")
             sinks = sinks or [output.SyslogSink()]
     elif not sinks and not (journal.available and is_journal(1, os.environ)):
-        sinks.append(output.StreamSink(sys.stdout))
+        sinks.append(output.StreamSink(output.LiveStream(sys.stdout)))
     return output.Output(sinks)
 
 
@@ -176,9 +176,9 @@ def _syslog_sinks(settings: Settings) -> list[output.Sink]:
     return []
 
 
-def _log_to_stderr() -> None:
+def _log_to_stderr(*, is_daemon: bool = False) -> None:
     """Messages while starting are for whoever started us."""
-    handler = logging.StreamHandler()
+    handler = logging.StreamHandler(output.LiveStream(sys.stderr) if is_daemon else None)
     handler.setFormatter(logging.Formatter("mcelog: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
 

@@ -273,7 +273,7 @@ def test_it_becomes_another_user(bench: Acting) -> None:
     bench.script("who", f"id -u > {bench.runs_directory}/.user && id -g >> {bench.runs_directory}/.user")
     for path in (bench.triggers, bench.log):
         path.touch()
-        path.chmod(0o777)
+        os.chown(path, NOBODY, -1)
     sections = "[socket]\nunknown-threshold-trigger = who\n"
     bench.configure("run-credentials-user = nobody\n" + DIMMS + sections)
     user = bench.runs_directory / ".user"

@@ -93,6 +93,7 @@ def test_everything_goes_to_its_place(packaged: Path) -> None:
         "/usr/share/zsh/site-functions/_mcelogctl",
         "/usr/share/polkit-1/actions/org.mcelog.policy",
         *(f"/usr/share/man/man{name[-1]}/{name}" for name in MANUALS),
+        *(f"/usr/share/cockpit/mcelog/{path.name}" for path in (ROOT / "data/cockpit").iterdir()),
         "/etc/mcelog/mcelog.conf",
         "/etc/mcelog/dimm-labels.conf",
         *(f"/etc/mcelog/{row.script}" for row in TRIGGERS if row.script),
