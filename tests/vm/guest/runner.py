@@ -22,6 +22,7 @@ from typing import Any
 from guest import journal, mce
 from guest.clean import clean_start
 from guest.registry import Scenario, Skip, scenarios
+from guest.shell import SLOWNESS
 
 
 class _Journal:
@@ -107,7 +108,7 @@ def run_one(scenario: Scenario, boot: int, results: Path, taken: _Journal) -> st
     child = os.fork()
     if child == 0:
         _in_child(scenario, boot, log)
-    status = _wait(child, scenario.limit)
+    status = _wait(child, scenario.limit * SLOWNESS)
     verdict, reason = _verdict(status, scenario, log)
     with (results / f"{scenario.name}.journal").open("a") as kept:
         kept.write(taken.take())

@@ -6,12 +6,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 T = TypeVar("T")
+_SLOWNESS = Path("/vm/slowness")
+SLOWNESS = float(_SLOWNESS.read_text()) if _SLOWNESS.exists() else 1.0
+"""What time limits are multiplied with on this system."""
 SHOWN = 4000
 """Characters of a command's output that go to the log."""
 
@@ -26,7 +30,7 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command; by default a non-zero status fails the scenario. `quiet` for what is asked in a loop."""
     done = subprocess.run(
-        command, capture_output=True, text=True, input=stdin, timeout=limit, env=env, check=False
+        command, capture_output=True, text=True, input=stdin, timeout=limit * SLOWNESS, env=env, check=False
     )
     if not quiet:
         print("$", *command)
@@ -42,7 +46,7 @@ def run(
 
 def wait_for(condition: Callable[[], T], what: str, limit: float = 20) -> T:
     """Ask until the answer is true; return it."""
-    deadline = time.monotonic() + limit
+    deadline = time.monotonic() + limit * SLOWNESS
     while True:
         answer = condition()
         if answer:

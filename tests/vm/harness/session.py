@@ -155,8 +155,10 @@ class _Boots:
         first = group[0]
         (path / "plan.json").write_text(json.dumps(list(self.left)))
         reboots = any(one.boots > 1 for one in group)
-        limit = sum(one.limit * one.boots for one in group) + BOOT_LIMIT * max(one.boots for one in group)
         made = self.made
+        (path / "slowness").write_text(str(made.system.slowness))
+        limit = sum(one.limit * one.boots for one in group) + BOOT_LIMIT * max(one.boots for one in group)
+        limit *= made.system.slowness
         machine = qemu.Machine(made.system, made.base, path, first.cpu, first.append, first.qemu, reboots)
         try:
             ended = qemu.run(machine, console, limit, lambda: self._collect(path, console))
