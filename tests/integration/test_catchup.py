@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
 NOW = int(time.time())
-KILLS = int(os.environ.get("MCELOG_KILLS", "5"))
+KILLS = min(20, int(os.environ.get("MCELOG_KILLS", "5")))
 BEFORE = 10
 """Records in the kernel's log: as many as cross the DIMM's threshold of the scratch configuration."""
 
