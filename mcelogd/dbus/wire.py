@@ -187,6 +187,9 @@ class Header(NamedTuple):
 _TEXTS = {1: "path", 2: "interface", 3: "member", 4: "error_name", 6: "destination", 7: "sender"}
 _REPLY_SERIAL, _SIGNATURE = 5, 8
 
+_NAME = re.compile(r":[\w-]+(?:\.[\w-]+)+|[A-Za-z_-][\w-]*(?:\.[A-Za-z_-][\w-]*)+", re.ASCII)
+"""A unique or a well-known name of the bus (D-Bus specification, "Bus names")."""
+
 
 def read_header(frame: bytes) -> Header:
     """The header of one message that Frames cut out. WireError if it is not one."""
@@ -201,6 +204,9 @@ def read_header(frame: bytes) -> Header:
     if not serial:
         # Nothing can be an answer to it; the bus passes none on.
         raise WireError("a message without a serial number")
+    if texts["sender"] and not _NAME.fullmatch(texts["sender"]):
+        # A bus stamps its own names on messages; to another no answer can be sent.
+        raise WireError("a message of a sender that can be none")
     body = end + -end % 8
     too_long = len(frame) < body + length
     return Header(

@@ -67,6 +67,10 @@ def test_a_stream_is_cut_into_its_messages(sent: list[Message], lengths: list[in
             assert getattr(ours, field) == getattr(theirs, field), field
 
 
+SENDER = 7
+"""Code of that header field."""
+
+
 def call(size: int, order: str = "<") -> bytes:
     fields = {"signature": "ay", "body": [bytes(size)], "serial": 5}
     message = bytes(Message("a.b", "/p", "c.d", "M", **fields)._marshall())
@@ -150,6 +154,29 @@ def test_a_message_without_a_serial_number_is_none() -> None:
     struct.pack_into("<I", message, 8, 0)
     with pytest.raises(WireError, match="serial"):
         read_header(bytes(message))
+
+
+def stamped(sender: str) -> bytes:
+    """A message as the bus passes it on: with its sender, which the library does not write."""
+    message = call(1)
+    (size,) = struct.unpack_from("<I", message, 12)
+    name = sender.encode()
+    fields = message[16 : 16 + size] + bytes(-size % 8)
+    fields += struct.pack("<B3sI", SENDER, b"\x01s\0", len(name)) + name + b"\0"
+    body = message[16 + size + -size % 8 :]
+    return message[:12] + struct.pack("<I", len(fields)) + fields + bytes(-len(fields) % 8) + body
+
+
+@pytest.mark.parametrize("sender", [":1.42", "org.freedesktop.DBus", "a-b._c"])
+def test_senders(sender: str) -> None:
+    assert read_header(stamped(sender)).sender == sender
+
+
+@pytest.mark.parametrize("sender", ["x", ":1", ":1..2", "a b.c", "a.1", "\0\0g.mcelog", ".a.b"])
+def test_a_sender_that_can_be_none(sender: str) -> None:
+    """The library cannot answer it."""
+    with pytest.raises(WireError, match="sender"):
+        read_header(stamped(sender))
 
 
 def test_the_other_byte_order_is_read_in_the_fixed_part() -> None:
