@@ -134,6 +134,6 @@ def labels_of_edac_drivers() -> None:
     text = (TRACEFS / LABELS / "format").read_text()
     print(text, flush=True)
     labels.McEventFormat(published.parse_event(text))
-    run(service.PROGRAM, "--prepare-source")
+    run(service.PROGRAM, "--source", "tracefs", "--prepare-source")
     enabled = TRACEFS / "instances/mcelog" / LABELS / "enable"
     assert enabled.read_text().strip() == "1"
