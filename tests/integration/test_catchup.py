@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 BOOT = Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
 NOW = int(time.time())
-KILLS = min(20, int(os.environ.get("MCELOG_KILLS", "5")))
+KILLS = min(10, int(os.environ.get("MCELOG_KILLS", "5")))
 BEFORE = 10
 """Records in the kernel's log: as many as cross the DIMM's threshold of the scratch configuration."""
 
@@ -100,7 +100,7 @@ class Machine:
 
     def start(self) -> None:
         self.scratch.start()
-        wait_for(self.is_done, "the records of before")
+        wait_for(self.is_done, "the records of before", 60)
 
     def totals(self) -> list[int]:
         (row,) = self.scratch.query("SELECT value FROM state WHERE name = 'totals'")

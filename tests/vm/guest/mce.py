@@ -107,6 +107,14 @@ def drain() -> None:
         run(PROGRAM, "--prepare-source")
 
 
+def lacking() -> set[str]:
+    """Fields of a record that this kernel does not hand over: the trace event has these since Linux 6.10."""
+    if DEVICE.exists():
+        return set()
+    has = (EVENT / "format").read_text()
+    return {name for name in ("ppin", "microcode") if f" {name};" not in has}
+
+
 def pending() -> bool:
     """Whether the kernel holds records that nobody has read, without taking them."""
     if DEVICE.exists():
