@@ -33,7 +33,7 @@ class System(NamedTuple):
     cpu: str = ICE_LAKE
     memory_mib: int = 2048
     disk_mib: int = 2048
-    slowness: float = 1.0
+    slowness: float = 1.5
     """What all time limits in the guest are multiplied with."""
     tested: tuple[str, ...] = ("*",)
     """Names of the scenarios that pytest runs there; `tools/vm run` runs any."""

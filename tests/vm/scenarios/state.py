@@ -63,7 +63,7 @@ def _off_line(bad: int) -> None:
     assert f"{bad:x}: total" in service.client()
 
 
-@scenario(limit=180)
+@scenario(limit=300)
 def storm() -> None:
     """5,000 records as fast as they can be read: few entries in the journal, and not one uncounted."""
     service.configure("storm-threshold = 20 / 10", "storm-summary-seconds = 5")
