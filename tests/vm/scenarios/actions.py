@@ -86,7 +86,7 @@ def as_shipped() -> None:
     wait_for_entries(message_id("TRIGGER_RUN"), count=2)
     assert memory.is_poisoned(bad)
     assert page.is_intact
-    logged = [entry["MESSAGE"] for entry in entries("SYSLOG_IDENTIFIER=mcelog", "_COMM=logger", "PRIORITY=3")]
+    logged = [entry["MESSAGE"] for entry in entries("SYSLOG_IDENTIFIER=mcelog", "PRIORITY=3")]
     assert f"pre soft trigger run for page {bad}: 2 in 24h" in logged
     assert f"post soft trigger run for page {bad}: 2 in 24h" in logged
     assert "Location: SOCKET:0 CHANNEL:0 DIMM:? [DIMM 0]" in logged, logged
