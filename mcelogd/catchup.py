@@ -22,7 +22,7 @@ from mcelogd import message_ids
 from mcelogd.earlier.found import Origin
 from mcelogd.record import LENGTH, layout
 from mcelogd.sources.stream import StreamSource
-from mcelogd.spool import Position, Spool, leftovers
+from mcelogd.spool import Position, Spool, leftovers, remove_before
 from mcelogd.store import DATABASE
 from mcelogd.store.database import StoreError
 from mcelogd.store.reader import EventQuery, StoreReader
@@ -60,6 +60,9 @@ NOWHERE = Path()
 
 TOLD = "earlier"
 """The directory of the spool that remembers what was told."""
+
+GENERATION = 1
+"""Of that spool, the only one."""
 
 
 class Places(NamedTuple):
@@ -273,6 +276,7 @@ class _Taken:
         self._told = sum(one.record in told for one in found)
         self._left = iter(enumerate(ordered))
         self._count = len(found)
+        self._directory = directory
         self._spool = _spool(directory, ordered, self._told) if found else None
 
     @property
@@ -290,23 +294,22 @@ class _Taken:
                 _mark(self._spool, 1)
 
     def forget(self) -> None:
-        """All of them are in the store."""
+        """All of them are in the store, and so are those of a run that was killed before it could forget."""
         if self._spool is not None:
             self._spool.close()
-            if self._spool.path is not None:
-                self._spool.path.unlink(missing_ok=True)
-                with contextlib.suppress(OSError):
-                    self._spool.path.parent.rmdir()
+        remove_before(self._directory, GENERATION + 1)
+        with contextlib.suppress(OSError):
+            self._directory.rmdir()
 
 
 def _spool(directory: Path, found: Sequence[Found], told: int) -> Spool:
     records = b"".join(one.record for one in found)
     try:
         directory.mkdir(mode=0o750, exist_ok=True)
-        spool = Spool.create(directory, 1, LENGTH, len(records))
+        spool = Spool.create(directory, GENERATION, LENGTH, len(records))
     except OSError as error:
         log.warning("%s; what is told now is told again if mcelog is killed", error.strerror)
-        spool = Spool.in_memory(1, LENGTH, len(records))
+        spool = Spool.in_memory(GENERATION, LENGTH, len(records))
     spool.put(records)
     _mark(spool, told)
     return spool
@@ -321,7 +324,7 @@ def _mark(spool: Spool, told: int) -> None:
 def _told_before(directory: Path) -> Collection[bytes]:
     """The records that a run told which was killed before all were stored."""
     told: set[bytes] = set()
-    for left in leftovers(directory, Position(1, 0)):
+    for left in leftovers(directory, Position(GENERATION, 0)):
         records = left.data[: left.told * LENGTH]
         told.update(records[start : start + LENGTH] for start in range(0, len(records), LENGTH))
     return told
