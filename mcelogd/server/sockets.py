@@ -2,7 +2,9 @@
 """The listening socket: bound here, or handed over by systemd.
 
 bind() is what decides between two daemons that start at the same time: it
-makes the file or finds it there, never both.
+makes the file or finds it there, never both. What takes more than one step -
+making a socket that listens, removing one that nobody serves - is done under
+a lock on the directory, so that no daemon sees another's half way.
 """
 
 from __future__ import annotations
@@ -10,12 +12,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
 import logging
 import os
 import socket
 import stat
+import time
+from enum import Enum, auto
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +37,10 @@ ATTEMPTS = 5
 """How often a stale socket is looked for in the way before giving up."""
 
 SECOND_LOOK = 0.1
-"""Seconds within which another daemon gets from its bind() to its listen()."""
+"""Seconds within which a program that knows nothing of the lock gets from its bind() to its listen()."""
+
+LOCK_SECONDS = 2.0
+"""How long the lock is waited for: whoever can read the directory can hold it, and must not stop a daemon."""
 
 
 class SocketError(Exception):
@@ -103,8 +114,13 @@ async def bind(path: str, backlog: int, ping_timeout: float) -> Listener:
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listening.setblocking(False)
-        await _take_name(listening, path, ping_timeout)
-        return _listen(listening, path, backlog)
+        for _ in range(ATTEMPTS):
+            async with _alone_in(Path(path).parent):
+                if _is_free(listening, path):
+                    return _listen(listening, path, backlog)
+            with contextlib.suppress(FileNotFoundError):  # whose it was has removed it
+                await _clear(Path(path), ping_timeout)
+        raise SocketError(f"{path}: another program keeps creating it; see 'ss -xlp'")
     except OSError as error:
         listening.close()
         raise _explain(path, error) from None
@@ -113,33 +129,58 @@ async def bind(path: str, backlog: int, ping_timeout: float) -> Listener:
         raise
 
 
+@contextlib.asynccontextmanager
+async def _alone_in(directory: Path) -> AsyncIterator[None]:
+    """No other daemon makes or removes a socket in that directory meanwhile."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        end = time.monotonic() + LOCK_SECONDS
+        while not _locks(descriptor):
+            if time.monotonic() > end:
+                log.warning("%s is locked by another program; see 'lslocks'", directory)
+                break
+            await asyncio.sleep(0.01)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locks(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_free(listening: socket.socket, path: str) -> bool:
+    """Whether the name was free: it is the socket's then."""
+    try:
+        listening.bind(path)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return False
+    return True
+
+
 def _listen(listening: socket.socket, path: str, backlog: int) -> Listener:
     Path(path).chmod(MODE)
     listening.listen(backlog)
     return Listener(listening, path)
 
 
-async def _take_name(listening: socket.socket, path: str, ping_timeout: float) -> None:
-    for _ in range(ATTEMPTS):
-        try:
-            listening.bind(path)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-        else:
-            return
-        with contextlib.suppress(FileNotFoundError):  # whose it was has removed it
-            await _clear(Path(path), ping_timeout)
-    raise SocketError(f"{path}: another program keeps creating it; see 'ss -xlp'")
-
-
 async def _clear(path: Path, ping_timeout: float) -> None:
     """Remove a stale socket. Raises ServerRunning, or SocketError if it is no socket."""
     identity = _socket_at(path)
-    if await _answers(str(path), ping_timeout):
+    server = await _server_at(str(path), ping_timeout)
+    if server is _Server.ANSWERS:
         raise ServerRunning(f"mcelog server already running at {path}; stop it or set another socket-path")
     log.info("replacing the stale socket %s", path)
-    _remove(path, identity)
+    async with _alone_in(path.parent):
+        # Another daemon may have removed it meanwhile, and listen there.
+        if server is _Server.HANGS or not _is_listening(str(path)):
+            _remove(path, identity)
 
 
 def _socket_at(path: Path) -> Identity:
@@ -149,47 +190,62 @@ def _socket_at(path: Path) -> Identity:
 
 
 def _remove(path: Path, identity: Identity) -> None:
-    """Remove the file if it still is that one.
-
-    Between a look and an unlink() another daemon could have put its socket
-    there. What has been renamed can be looked at and put back.
-    """
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
-    path.rename(aside)
-    if _identity(aside) != identity:
-        with contextlib.suppress(FileExistsError):
-            path.hardlink_to(aside)
-    aside.unlink()
+    if _identity(path) == identity:
+        path.unlink()
 
 
-async def _answers(path: str, seconds: float) -> bool:
-    """Whether somebody serves the socket: looks twice where nobody listens (yet)."""
+class _Server(Enum):
+    """What is at the other end of a socket."""
+
+    ANSWERS = auto()
+    HANGS = auto()
+    GONE = auto()
+
+
+async def _server_at(path: str, seconds: float) -> _Server:
+    """Looks twice where nobody listens (yet)."""
     for pause in (SECOND_LOOK, 0):
         try:
-            return await _ping(path, seconds)
+            await _ping(path, seconds)
         except TimeoutError:
             log.warning("the server of %s does not answer", path)
-            return False
+            return _Server.HANGS
         except ConnectionError:
             await asyncio.sleep(pause)
-    return False
+        else:
+            return _Server.ANSWERS
+    return _Server.GONE
 
 
-async def _ping(path: str, seconds: float) -> bool:
-    """True if anything is answered: a server that is busy or denies us is one too."""
+def _is_listening(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionError:
+            return False
+        except BlockingIOError:
+            return True  # its backlog is full
+    return True
+
+
+async def _ping(path: str, seconds: float) -> None:
+    """Return if anything is answered: a server that is busy or denies us is one too.
+
+    Raises ConnectionError, TimeoutError.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         try:
             probe.connect(path)
         except BlockingIOError:
-            return True  # its backlog is full
+            return  # its backlog is full
         # One that turns us away at once has said so before it closed.
         with contextlib.suppress(BrokenPipeError):
             probe.send(b"ping\n", socket.MSG_NOSIGNAL)
         async with asyncio.timeout(seconds):
             if not await asyncio.get_running_loop().sock_recv(probe, 64):
                 raise ConnectionResetError
-    return True
 
 
 def _identity(path: Path) -> Identity:

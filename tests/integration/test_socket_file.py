@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import resource
 import socket
@@ -92,16 +93,41 @@ def test_a_daemon_that_is_just_about_to_listen_runs_too(path: Path, monkeypatch:
         thread.join()
 
 
-def test_a_socket_that_took_the_place_of_the_stale_one_stays(path: Path) -> None:
+def test_a_socket_that_took_the_place_of_the_stale_one_stays(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken while the first of two daemons was still looking at what nobody serves."""
     with socket.socket(socket.AF_UNIX) as gone:
         gone.bind(str(path))
-    stale = sockets._identity(path)
-    path.unlink()
-    with Server(path):
-        sockets._remove(path, stale)
+    look = sockets._server_at
+
+    async def look_long(name: str, seconds: float) -> sockets._Server:
+        found = await look(name, seconds)
+        if not servers:
+            os.unlink(path)  # noqa: PTH108
+            servers.append(stack.enter_context(Server(path)))
+        return found
+
+    servers: list[Server] = []
+    monkeypatch.setattr(sockets, "_server_at", look_long)
+    with contextlib.ExitStack() as stack:
+        with pytest.raises(ServerRunning), Server(path):
+            pass
         assert request(path, b"ping\n", b"pong\n") == b"pong\n"
         assert os.listdir(path.parent) == ["client"]  # noqa: PTH208
     assert not path.exists()
+
+
+def test_a_lock_that_somebody_holds_stops_nobody(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sockets, "LOCK_SECONDS", 0.1)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with Server(path):
+        assert request(path, b"ping\n", b"pong\n") == b"pong\n"
+    assert "is locked by another program; see 'lslocks'" in caplog.text
+    os.close(descriptor)
 
 
 def test_a_stale_socket_is_replaced(path: Path) -> None:
