@@ -22,6 +22,8 @@ ERRORS = 300
 WARM = 3
 """Rounds until all is loaded and each DIMM and page has had its errors."""
 MOST_GROWTH_KIB = 1024
+MOST_THREADS = 2
+"""More than early: asyncio's pool has as many as ever had work at the same instant. Less than one a round."""
 
 PROBES = 30
 STEP = 0x1000
@@ -51,7 +53,7 @@ def a_day_of_a_bad_machine() -> None:
     assert service.main_pid() == pid, "it was started anew"
     early, last = sizes[WARM], sizes[-1]
     assert last.descriptors <= early.descriptors
-    assert last.threads <= early.threads
+    assert last.threads - early.threads <= MOST_THREADS
     assert last.resident_kib - early.resident_kib < MOST_GROWTH_KIB
     assert not [name for name in last.files if name.endswith((".new", ".tmp"))]
     assert len(last.files) <= len(early.files)
