@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reading: from the source into the spool at once, from the spool into the pipeline bit by bit.
 
-Reading comes first: between two chunks of records that are decoded, the source
-is read empty again, so that a burst fills the spool and not the kernel's small
-log.
+Reading comes first: between two chunks of records that are decoded, and within
+one as soon as the source cannot wait, it is read again, so that a burst fills
+the spool and not the kernel's small log.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from mcelogd import message_ids
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHUNK = 32
-"""Records decoded between two looks at the source."""
+"""Records decoded between two looks at a source that can wait."""
 
 MOST_FILES = 64
 """Spool files that may wait for a store that does not answer; half a million records."""
@@ -142,6 +144,7 @@ class Intake:
         self._ended = False
         self._layout = layout(source.record_length)
         self._folded = source.offset
+        self._read_at = 0.0
         self._retry = FIRST_RETRY
         self._failing = False
         self._unsaid = 0
@@ -248,7 +251,15 @@ class Intake:
             if self._failing:
                 self._source_restored()
             if count == 0:
+                self._read_at = time.monotonic()
                 return False
+
+    def _read_meanwhile(self, spool: Spool) -> None:
+        """What came since: the kernel may have no room for more until all of the rest is handled."""
+        self._read_at = time.monotonic()
+        if not self._failing and spool.room >= self._source.read_size:
+            with contextlib.suppress(OSError):  # the next turn meets it again, and says so
+                self._source.read_into(spool)
 
     def _tell_lost(self) -> None:
         """Once for all that was read in one go: a ring that overflows says so with each of its pages."""
@@ -264,6 +275,8 @@ class Intake:
             self._pipeline.take(self._layout, data, number)
             spool.mark_told()
             handled += 1
+            if time.monotonic() > self._read_at + self._source.unread_seconds:
+                self._read_meanwhile(spool)
             if self._left:
                 self._left -= 1
                 if not self._left:

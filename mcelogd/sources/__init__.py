@@ -30,6 +30,8 @@ class Source(Protocol):
     """Bytes read so far of such a source."""
     landing: int
     """Room in the spool for what is read as one and holds records (Spool.land()), in bytes; 0: none."""
+    unread_seconds: float
+    """How long it may stay unread while there are records to handle."""
 
     def fileno(self) -> int | None:
         """What to poll for reading; None when there is nothing to wait for."""

@@ -49,6 +49,8 @@ class DeviceSource:
     origin = ""
     offset = 0
     landing = 0
+    unread_seconds = 0.001
+    """The log holds 32 records, or as many as there are CPUs; a read of an empty one costs a microsecond."""
 
     def __init__(self, path: str = PATH) -> None:
         """Open the device and ask it for its sizes; SourceError names what is wrong."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import fcntl
+import math
 import os
 import select
 import stat
@@ -31,6 +32,8 @@ class StreamSource:
     """An open FIFO, pipe or regular file."""
 
     landing = 0
+    unread_seconds = math.inf
+    """A full pipe holds its writer up."""
 
     def __init__(self, path: str, record_length: int) -> None:
         """Open `path`; SourceError names what is wrong."""

@@ -51,6 +51,8 @@ class TracefsSource:
     record_length = LENGTH
     origin = ""
     offset = 0
+    unread_seconds = 0.1
+    """Each CPU's buffer holds a thousand records and more."""
 
     def __init__(self, root: str = ROOT, buffer_kib: int = 256) -> None:
         """Open it; SourceError names what is wrong."""

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is read, and when, where the source is a kernel with room for few records.
+
+The source is a stand-in: when /dev/mcelog overflows depends on the machine, and it is in the VM only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from mcelogd.intake import Intake, Spools
+from mcelogd.record import LENGTH, layout, pack
+
+if TYPE_CHECKING:
+    from mcelogd.pipeline import Pipeline
+    from mcelogd.record import Layout
+    from mcelogd.sources import Source
+    from mcelogd.spool import Spool
+
+ROOM = 32
+BURST = 500
+ERROR = layout(LENGTH).parse(bytes(LENGTH))._replace(status=1 << 63)
+
+
+class Kernel:
+    """A log of 32 records; each record that is handled gives two new ones the time to come."""
+
+    name, origin = "kernel", ""
+    record_length, read_size = LENGTH, ROOM * LENGTH
+    offset = landing = 0
+
+    def __init__(self, unread_seconds: float) -> None:
+        self.unread_seconds = unread_seconds
+        self.queued: list[bytes] = []
+        self.sent = 0
+        self.overflowed = 0
+        self.ended = asyncio.Event()
+        self.readable = os.eventfd(1)
+        self.fails_once = False
+        """At the next read, which the one after that makes good."""
+
+    def send(self, count: int) -> None:
+        for _ in range(min(count, BURST - self.sent)):
+            self.sent += 1
+            if len(self.queued) < ROOM:
+                self.queued.append(pack(ERROR._replace(addr=self.sent)))
+            else:
+                self.overflowed += 1
+
+    def fileno(self) -> int:
+        return self.readable
+
+    def read_into(self, spool: Spool) -> int:
+        if self.fails_once:
+            self.fails_once = False
+            raise OSError(errno.EIO, "broken")
+        if not self.queued and self.sent == BURST:
+            self.ended.set()
+        count = len(self.queued) * LENGTH
+        spool.put(b"".join(self.queued))
+        self.queued.clear()
+        return count
+
+    def lost(self) -> int:
+        return 0
+
+    def take_damaged(self) -> int:
+        return 0
+
+
+class Slow:
+    """A pipeline that is slower than the errors come."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.taken: list[bytes] = []
+
+    def take(self, _form: Layout, data: bytes, _number: int) -> None:
+        self.taken.append(data)
+        self.kernel.send(2)
+        self.kernel.fails_once = len(self.taken) == BURST // 5 and self.kernel.unread_seconds == 0
+
+    def take_batch(self, *_: object) -> None: ...
+
+
+def taken(kernel: Kernel) -> list[int]:
+    """Addresses of the records that arrive, in order."""
+    source: Source = kernel  # type: ignore[assignment]  # what Intake asks of one
+    slow = Slow(kernel)
+    pipeline: Pipeline = slow  # type: ignore[assignment]  # what Intake asks of one
+
+    async def run() -> None:
+        intake = Intake(
+            source,
+            Spools(None, source, 1),
+            pipeline,
+            lambda _: None,
+            committed=lambda: (1, 0),
+            lost=lambda _: None,
+            done=lambda: None,
+            changed=lambda: None,
+        )
+        kernel.send(ROOM)
+        intake.start(asyncio.get_running_loop())
+        await asyncio.wait_for(kernel.ended.wait(), 20)
+        intake.stop()
+
+    asyncio.run(run())
+    return [layout(LENGTH).parse(data).addr for data in slow.taken]
+
+
+def test_a_source_that_cannot_wait_is_read_while_records_are_handled() -> None:
+    kernel = Kernel(unread_seconds=0.0)
+    assert taken(kernel) == list(range(1, BURST + 1))
+    assert kernel.overflowed == 0
+
+
+def test_one_that_can_wait_is_not() -> None:
+    kernel = Kernel(unread_seconds=1000.0)
+    assert len(taken(kernel)) == BURST - kernel.overflowed
+    assert kernel.overflowed > ROOM
