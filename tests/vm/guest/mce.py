@@ -35,7 +35,8 @@ RECORD = {"status": CORRECTED_MEMORY, "misc": 0x86, "addr": 0x4C0000000, "bank":
 
 
 @functools.cache
-def _tool() -> ModuleType:
+def tool() -> ModuleType:
+    """inject-mce as a module."""
     loader = importlib.machinery.SourceFileLoader("inject_mce", "/usr/local/bin/inject-mce")
     spec = importlib.util.spec_from_loader("inject_mce", loader)
     assert spec
@@ -46,7 +47,7 @@ def _tool() -> ModuleType:
 
 def unpack(record: bytes) -> dict[str, int]:
     """Every field of one record."""
-    fields: dict[str, int] = _tool().unpack(record)
+    fields: dict[str, int] = tool().unpack(record)
     return fields
 
 
@@ -129,9 +130,8 @@ def _entries(stats: str) -> int:
 
 def send_raw(fields: Mapping[str, int]) -> None:
     """As inject() does, without a process for it: for many records one by one."""
-    tool = _tool()
-    node = os.open(tool.RAW, os.O_WRONLY)
+    node = os.open(tool().RAW, os.O_WRONLY)
     try:
-        os.write(node, tool.pack(fields))
+        os.write(node, tool().pack(fields))
     finally:
         os.close(node)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from contextlib import contextmanager
 from itertools import groupby
@@ -98,6 +99,8 @@ def share(made: Parts, *, package: bool = False) -> Iterator[Path]:
             shutil.copytree(VM / part, path / "tests" / part, ignore=skip)
         shutil.copy(PROJECT / "tools/inject-mce", path / "tests")
         shutil.copy(made.base.kernel.module, path)
+        if peer := os.environ.get("MCELOG_C"):
+            shutil.copy(peer, path / "peer")
         if package and made.package:
             shutil.copy(made.package, path / "mcelog.deb")
         elif made.project:
