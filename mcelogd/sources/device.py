@@ -12,7 +12,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
 import struct
+import time
 from typing import TYPE_CHECKING
 
 from mcelogd.record import RecordLengthError, layout
@@ -30,6 +32,11 @@ MCE_GET_RECORD_LEN = 0x80044D01
 MCE_GET_LOG_LEN = 0x80044D02
 MCE_GETCLEAR_FLAGS = 0x80044D03
 MCE_OVERFLOW = 1 << 0
+
+LINGER_MS = 2
+BURST_SECONDS = 0.25
+"""How long is waited, in a burst, for more before what came is handled; and how long a burst may be that is
+read on and on."""
 
 _NO_DRIVER = "is your kernel built with CONFIG_X86_MCELOG_LEGACY=y, and does this CPU report machine checks?"
 _REMEDIES = {
@@ -71,12 +78,26 @@ class DeviceSource:
             raise SourceError(f"{path}: {error}") from error
         self.read_size = self.record_length * self.log_length
         self._was_full = False
+        self._burst_until = 0.0
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
 
     def fileno(self) -> int:
         return self._fd
 
     def read_into(self, spool: Spool) -> int:
+        """What is there now; in a burst, also what comes within a moment.
+
+        A log that was read half full may be full again before one record is handled.
+        """
         count = spool.read_from(self._fd, self.read_size)
+        if not count and self._burst_until:
+            if time.monotonic() < self._burst_until and self._poll.poll(LINGER_MS):
+                count = spool.read_from(self._fd, self.read_size)
+            else:
+                self._burst_until = 0.0
+        elif 2 * count >= self.read_size and not self._burst_until:
+            self._burst_until = time.monotonic() + BURST_SECONDS
         self._was_full = self._was_full or count == self.read_size
         return count
 
