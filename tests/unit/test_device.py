@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The device in a burst. A file stands for it, since few kernels have one; that of the virtual machine has."""
+"""The device in a burst. A file stands for it: few kernels have one; that of the virtual machine has."""
 
 from __future__ import annotations
 
