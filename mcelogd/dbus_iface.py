@@ -7,6 +7,7 @@ listens; callers get to the daemon through Machine.
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from mcelogd import __version__
@@ -145,8 +146,9 @@ class Manager(Interface, name="org.mcelog.Manager"):
         table = self._books.pages
         if table is None:
             return [], 0
+        now = int(time.time())
         shown = [
-            (page.address, page.total, page.bucket.seen, page.state.value, page.reason, page.since)
+            (page.address, page.total, table.seen(page, now), page.state.value, page.reason, page.since)
             for page in table.slice(offset, limit)
         ]
         return shown, len(table)

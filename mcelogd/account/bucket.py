@@ -50,10 +50,16 @@ class Bucket:
         if clock is not None and elapsed <= -rate.agetime and self.stamp > clock:
             self.stamp = now
         elif elapsed >= rate.agetime:
-            leaked = elapsed * rate.capacity * multiplier // rate.agetime
+            self.count = self.seen_at(rate, now, multiplier)
             self.stamp = now
-            self.count = max(0, self.count - leaked)
             self.excess = 0
+
+    def seen_at(self, rate: Rate, now: int, multiplier: int = 1) -> int:
+        """Errors of the period that `now` is in; nothing leaks by looking."""
+        elapsed = now - self.stamp
+        if elapsed < rate.agetime:
+            return self.seen
+        return max(0, self.count - elapsed * rate.capacity * multiplier // rate.agetime)
 
     def add(
         self, rate: Rate, errors: int, now: int, multiplier: int = 1, *, clock: int | None = None

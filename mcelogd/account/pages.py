@@ -223,6 +223,10 @@ class PageTable:
             page.multiplier = min(max(1, page.multiplier), LARGEST_MULTIPLIER)
             self._put(page)
 
+    def seen(self, page: PageErrors, now: int) -> int:
+        """The page's errors of the period that `now` is in."""
+        return page.bucket.seen_at(self.rate, now, page.multiplier)
+
     def _addresses(self) -> list[int]:
         """Who lists a hundred thousand pages part by part would else have them sorted for each part."""
         if self._in_order is None:

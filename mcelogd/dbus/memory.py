@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from mcelogd.account.memory import ANY, MemoryKey
@@ -74,7 +75,8 @@ class Counted:
 
     def in_period(self, *, corrected: bool) -> int:
         counter = self._counter(corrected=corrected)
-        return counter.bucket.seen if counter is not None else 0
+        rate = self.rates[0 if corrected else 1]
+        return counter.bucket.seen_at(rate, int(time.time())) if counter is not None else 0
 
     def threshold(self, *, corrected: bool) -> str:
         rate = self.rates[0 if corrected else 1]
@@ -218,15 +220,17 @@ class Socket(Interface, name="org.mcelog.Socket", read=READ):
 
     @readable("a(utta{st})", Emits.NAME)
     def Cores(self) -> list[tuple[int, int, int, dict[str, int]]]:
-        cores = self._counted.books.cores
+        cores, now = self._counted.books.cores, int(time.time())
+        if cores is None:
+            return []
         return [
             (
                 core.key.cpu,
                 core.total,
-                core.bucket.seen,
+                core.bucket.seen_at(cores.rate, now),
                 {kind.value: total for kind, total in core.totals.items() if total},
             )
-            for core in (cores if cores is not None else ())
+            for core in cores
             if core.key.socket == self._counted.key.socket
         ]
 

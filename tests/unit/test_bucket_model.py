@@ -223,6 +223,19 @@ def test_a_bucket_whose_rate_was_lowered_leaks_by_its_share() -> None:
     assert (bucket.count, bucket.excess, bucket.stamp) == (75, 0, NOW + 259)
 
 
+@given(RATES, st.integers(0, 100), STEPS, st.integers(1, 3))
+def test_looking_at_a_bucket_shows_what_has_leaked_and_leaks_nothing(
+    rate: Rate, errors: int, later: int, multiplier: int
+) -> None:
+    bucket = Bucket(NOW)
+    bucket.add(rate, errors, NOW, multiplier)
+    before = bucket.as_state()
+    shown = bucket.seen_at(rate, NOW + later, multiplier)
+    assert bucket.as_state() == before
+    bucket.age(rate, NOW + later, multiplier)
+    assert shown == bucket.seen == (errors if later < rate.agetime else 0)
+
+
 @given(st.integers(0, LAST_SECOND), st.integers(0, 10**9), st.integers(0, 10**9))
 def test_a_bucket_survives_being_saved(stamp: int, count: int, excess: int) -> None:
     bucket = Bucket.from_state(Bucket(stamp, count, excess).as_state())
