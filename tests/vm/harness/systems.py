@@ -50,7 +50,12 @@ BY_TRACEFS: tuple[str, ...] = ("smoke.*", "tracefs.*", "service.*", "selftest.*"
 
 STABLE = (*BY_TRACEFS, "units.*", "dbus.*", "oneshot.*", "earlier.*", "doctor.a_healthy_machine")
 STABLE += ("durability.restart_under_load", "durability.killed_right_after_reading", "state.reboots")
-STABLE += ("actions.page_is_soft_off_lined", "actions.as_shipped", "actions.cpu_with_a_worn_cache")
+STABLE += (
+    "package.install_upgrade_purge",
+    "actions.page_is_soft_off_lined",
+    "actions.as_shipped",
+    "actions.cpu_with_a_worn_cache",
+)
 """What may differ by the newer systemd, Python and kernel as well. The others run there, too, by hand."""
 
 SYSTEMS = {
