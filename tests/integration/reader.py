@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from .privatebus import PrivateBus
 
-SECONDS = 30.0
+SECONDS = 60.0
 HOST = "db7"
 """The name that the documents give to the machine."""
 LABELS = "socket 0 channel 0 = CPU1_DIMM_A1\nsocket 0 channel 1 = CPU1_DIMM_B1\n"

@@ -78,6 +78,22 @@ def _enough(command: Command, printed: str) -> bool:
     return printed != "" and agrees(command.shown or ("...",), printed)
 
 
+@pytest.mark.parametrize(
+    ("printed", "does"),
+    [
+        ("DIMM 0/1/any, 6 errors (10 min ago)\n12\nthe end\n", True),
+        ("DIMM   3/0/any, 10 errors (2 d ago)\nmore\nand more\nthe end of it\n", True),
+        ("DIMM 0/1/any, 6 errors (10 min ago)\nthe end\n", True),
+        ("DIMM 0/1/any, no errors (10 min ago)\n12\nthe end\n", False),
+        ("DIMM 0/1/any, 6 errors (10 min ago)\n12\nthe end\nand more\n", False),
+        ("DIMM 0/1/any, 6 errors (10 min ago)\n", False),
+        ("", False),
+    ],
+)
+def test_what_agrees_with_what_is_shown(printed: str, does: bool) -> None:
+    assert agrees(("DIMM 0/1/any, 7 errors (9 min ago)", "...", "the end...", ""), printed) is does
+
+
 # -- that no command is run by nobody ----------------------------------------------------------
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the documents of the package have a reader type that needs a booted system; the rest is test_docs.py's."""
+"""What the documents in the package have a reader type at a booted system; the rest is test_docs.py's."""
 
 from __future__ import annotations
 
