@@ -189,7 +189,7 @@ def _collect(directory: Path) -> None:
 
 @contextlib.contextmanager
 def reader(*, died: bool = False) -> Iterator[Reader]:
-    """At a machine whose DIMM has been failing for some hours, and whose last kernel died of it."""
+    """At a machine whose DIMM has been failing for some hours; the kernel before may have `died` of it."""
     need(JOURNALD, "systemd")
     directory = Path(tempfile.mkdtemp(prefix="mcelog-"))
     with contextlib.ExitStack() as stack:
@@ -214,6 +214,7 @@ def reader(*, died: bool = False) -> Iterator[Reader]:
         records = history(int(time.time()))
         bench.send(b"".join(map(pack, records)))
         bench.wait_stored(len(records))
-        wait_for(lambda: pages.addresses, "the page to be taken out of use")
+        wait_for(lambda: " offline " in bench.command("--client").stdout, "the page to be taken out of use")
+        assert pages.addresses == [PAGE]
         yield Reader(directory, bus, bench)
         bench.stop()
