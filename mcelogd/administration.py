@@ -136,6 +136,8 @@ class Administration:
         """Count from zero; None for everything. False if nothing is counted there."""
         if not self.books.reset(key, int(time.time())):
             return False
+        if key is None:
+            self._pipeline.forget_errors()
         self._reporter.reset("all" if key is None else fault_place(key), uid)
         self._has_changed(key)
         return True

@@ -293,6 +293,8 @@ class Service:
         """Counters were set to zero, or a DIMM was replaced; None for all."""
         for one in list(self._objects) if key is None else [key]:
             self._has_changed(one)
+        if key is None and self._is_open:
+            self._tree.changed(self._manager, *CHANGING)
 
     def state_changed(self) -> None:
         """The source's state or what is done about pages may be another, or records were lost."""

@@ -205,6 +205,10 @@ class Pipeline:
         """Count records the source lost."""
         self.totals = self.totals._replace(records_lost=self.totals.records_lost + records)
 
+    def forget_errors(self) -> None:
+        """Count all errors from zero; how many records came stays true."""
+        self.totals = self.totals._replace(corrected_errors=0, uncorrected_errors=0)
+
     def take_batch(self, position: Position | None, state: dict[str, str] | None = None) -> Batch:
         """What the store is to commit: all since the last call, and how far the spool is folded."""
         events, self._rows = self._rows, []

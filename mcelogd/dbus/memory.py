@@ -78,6 +78,11 @@ class Counted:
         rate = self.rates[0 if corrected else 1]
         return counter.bucket.seen_at(rate, int(time.time())) if counter is not None else 0
 
+    @property
+    def is_hit(self) -> bool:
+        """Whether any error is counted."""
+        return any(self.total(corrected=corrected) for corrected in (True, False))
+
     def threshold(self, *, corrected: bool) -> str:
         rate = self.rates[0 if corrected else 1]
         return "" if rate is NEVER else str(rate)
@@ -158,7 +163,8 @@ class Dimm(Interface, name="org.mcelog.Dimm", read=READ):
 
     @readable("t", Emits.NAME)
     def LastErrorTime(self) -> int:
-        return self.last_error
+        # One before it was replaced, or its counters were reset, is not this one's.
+        return self.last_error if self._counted.is_hit else 0
 
     @readable("s", Emits.NAME)
     def FaultMode(self) -> str:

@@ -15,6 +15,7 @@ from mcelogd.ctl import actions, main
 from .conftest import memory_error, wait_for
 from .ctl_peers import ASKS, LABEL, PLACE, FakeMcelog, Live, command, ctl, environment, event, some_dimms
 from .privatebus import NOBODY, PrivateBus, private_bus
+from .test_metrics import UNCORRECTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -181,9 +182,27 @@ def test_a_real_mcelog(bus: PrivateBus) -> None:
     ran = ctl("show", "99", bus=bus)
     assert (ran.returncode, ran.stderr) == (1, "mcelogctl: the store has no event 99\n")
     assert ctl("reset", "0/0/any", bus=bus).returncode == 0
-    assert json.loads(ctl("dimms", "--json", bus=bus).stdout)[0]["corrected_errors"] == 0
+    (one,) = json.loads(ctl("dimms", "--json", bus=bus).stdout)
+    assert (one["corrected_errors"], one["last_error_time"]) == (0, 0)
     ran = ctl("reset", "9/9/9", bus=bus)
     assert (ran.returncode, ran.stderr) == (1, "mcelogctl: nothing is counted for DIMM 9/9/9\n")
+
+
+def test_what_status_asks_for_once_errors_are_dealt_with(daemon: Scratch, bus: PrivateBus) -> None:
+    """A DIMM that was replaced, and `reset --all`: the machine is well again, after a restart, too."""
+    daemon.send(memory_error(5, status=UNCORRECTED))
+    daemon.wait_stored(4)
+    wait_for(lambda: ctl("status", bus=bus).returncode == 11, "the uncorrected error to be told")
+    assert ctl("replaced", "0/0/any", bus=bus).returncode == 0
+    asked = ctl("status", bus=bus)
+    assert (asked.returncode, "mcelogctl reset --all once" in asked.stdout) == (11, True)
+    assert ctl("reset", "--all", bus=bus).returncode == 0
+    assert ctl("status", bus=bus).returncode == 0
+    daemon.stop()
+    daemon.start()
+    machine = json.loads(ctl("status", "--json", bus=bus).stdout)["machine"]
+    assert (machine["corrected_errors"], machine["uncorrected_errors"]) == (0, 0)
+    assert machine["records_read"] == 4
 
 
 @pytest.mark.usefixtures("daemon")

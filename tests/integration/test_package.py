@@ -91,6 +91,15 @@ def test_debian_package_has_what_meson_installs(content: Path, installed: set[st
     assert (sorted(found - installed), sorted(installed - found)) == ([], [])
 
 
+def test_the_documents_are_there_as_they_are_written(content: Path) -> None:
+    """With what they link to."""
+    written = {path.relative_to(ROOT) for path in (ROOT / "docs").rglob("*") if path.is_file()}
+    written.add((ROOT / "README.md").relative_to(ROOT))
+    shipped = content / "usr/share/doc/mcelog"
+    assert [str(path) for path in written if not (shipped / path).is_file()] == []
+    assert (shipped / "docs/README.md").read_bytes() == (ROOT / "docs/README.md").read_bytes()
+
+
 def test_lintian_finds_no_error(deb: Path) -> None:
     lintian = need("lintian")
     done = run([lintian, "--allow-root", "--fail-on", "error", deb])

@@ -41,8 +41,8 @@ BY_LIBRARIES = {"LISTEN_FDS", "LISTEN_FDNAMES", "PATH"}
 """Variables that matter, though our code does not name them, or not as such."""
 
 YOURS = ("/etc/mcelog/dimm-error-trigger.local", "/etc/polkit-1/rules.d/50-mcelog-admins.rules")
-YOURS += ("/etc/mcelog/*-trigger", "/etc/mcelog/*-trigger.local")
-"""Files that the manuals tell to write, or name by a pattern."""
+YOURS += ("/etc/mcelog/*-trigger", "/etc/mcelog/*-trigger.local", "/usr/share/doc/mcelog/docs/README.md")
+"""Files that the manuals tell to write, or name by a pattern, and what packages bring alone."""
 
 
 def need(tool: str) -> str:

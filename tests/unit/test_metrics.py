@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import socket
 import threading
 import time
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from mcelogd.ctl.arguments import parse
 from mcelogd.metrics import endpoint, rows, text, textfile
 from mcelogd.metrics.families import Seen, families
 from mcelogd.metrics.rows import METRICS, Metric, Type
@@ -168,16 +166,6 @@ def test_every_row_is_shown_with_its_help_type_and_unit() -> None:
         assert f"# TYPE {row.name} {row.type.value}\n" in shown
         assert (f"# UNIT {row.name} {row.unit}\n" in shown) == bool(row.unit)
         assert re.search(rf"^{row.sample}(\{{.*\}})? ", shown, re.MULTILINE)
-
-
-@pytest.mark.parametrize("document", ["metrics.md", "fleet.md"])
-def test_commands_in_the_documentation_are_understood(document: str) -> None:
-    lines = re.findall(
-        r"^ {4}(?:\$ )?mcelogctl ([^|#\n]*)", (ROOT / "docs" / document).read_text(), re.MULTILINE
-    )
-    assert lines
-    for line in lines:
-        assert parse(shlex.split(line)).command in line
 
 
 def test_the_reference_has_every_metric() -> None:
