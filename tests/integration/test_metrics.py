@@ -41,9 +41,9 @@ UNCORRECTED = 0xBE00000000010090
 DIMM = {"socket": "0", "channel": "0", "dimm": "any", "label": ""}
 
 
-def prometheus_program(name: str) -> str:
-    """A program of Prometheus: the one that tools/test unpacked, or one that is installed."""
-    unpacked = next(UNPACKED.glob(f"*/usr/bin/{name}"), None)
+def unpacked_program(name: str) -> str:
+    """A program that listens when installed: the one that tools/test unpacked, or one that is installed."""
+    unpacked = next(UNPACKED.glob(f"*/usr/*bin/{name}"), None)
     found = str(unpacked) if unpacked is not None else shutil.which(name)
     if found is None:
         assert not os.environ.get("CI"), f"CI must have {name}"
@@ -107,7 +107,7 @@ def test_the_file_for_node_exporter(bus: PrivateBus, tmp_path: Path) -> None:
     found = values(classic_families(target.read_text()))
     assert value(found, "mcelog_memory_errors_total", severity="corrected", **DIMM) == 3
     linted = subprocess.run(
-        [prometheus_program("promtool"), "check", "metrics"],
+        [unpacked_program("promtool"), "check", "metrics"],
         input=target.read_bytes(),
         capture_output=True,
         check=False,
@@ -118,7 +118,7 @@ def test_the_file_for_node_exporter(bus: PrivateBus, tmp_path: Path) -> None:
 def test_node_exporter_shows_that_file(bus: PrivateBus, tmp_path: Path) -> None:
     assert ctl("metrics", "--textfile", str(tmp_path / "mcelog.prom"), bus=bus).returncode == 0
     port = free_port()
-    argv = [prometheus_program("prometheus-node-exporter"), f"--web.listen-address=127.0.0.1:{port}"]
+    argv = [unpacked_program("prometheus-node-exporter"), f"--web.listen-address=127.0.0.1:{port}"]
     argv += [
         "--collector.disable-defaults",
         "--collector.textfile",
@@ -251,7 +251,7 @@ def test_who_is_slow_holds_up_nobody(endpoint: str) -> None:
 
 def promtool(*arguments: str | Path) -> None:
     ran = subprocess.run(
-        [prometheus_program("promtool"), *arguments], capture_output=True, text=True, check=False
+        [unpacked_program("promtool"), *arguments], capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
@@ -307,7 +307,7 @@ def test_prometheus_scrapes_it_and_an_alert_fires(
     config.write_text(PROMETHEUS.format(rules=RULES, target=endpoint.removeprefix("http://")))
     api = f"http://127.0.0.1:{port}/api/v1"
     argv = [
-        prometheus_program("prometheus"),
+        unpacked_program("prometheus"),
         f"--config.file={config}",
         f"--storage.tsdb.path={tmp_path}/data",
     ]
