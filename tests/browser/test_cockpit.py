@@ -60,8 +60,9 @@ def picture(browser: Browser, name: str, width: int = 1100, height: int = 900) -
     assert shutil.which("pngquant"), "pictures need pngquant (apt install pngquant)"
     target = Path(PICTURES) / f"{name}.png"
     browser.resize(width, height, is_phone=width < 500)
-    browser.js("document.activeElement?.blur(); window.scrollTo(0, 0)")
+    browser.js("window.focused = document.activeElement; window.focused.blur(); window.scrollTo(0, 0)")
     browser.screenshot(target)
+    browser.js("window.focused.focus()")
     subprocess.run(["pngquant", "--force", "--strip", "--output", target, "64", target], check=True)
 
 

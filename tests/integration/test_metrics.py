@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
+PANELS = json.loads((ROOT / "data/grafana/mcelog.json").read_text())["panels"]
 RULES = ROOT / "data/prometheus/mcelog.rules.yml"
 ALERT_TESTS = ROOT / "tests/prometheus/mcelog.test.yml"
 POLKIT_RULE = ROOT / "data/polkit/50-mcelog-exporter.rules"
@@ -41,9 +42,9 @@ UNCORRECTED = 0xBE00000000010090
 DIMM = {"socket": "0", "channel": "0", "dimm": "any", "label": ""}
 
 
-def prometheus_program(name: str) -> str:
-    """A program of Prometheus: the one that tools/test unpacked, or one that is installed."""
-    unpacked = next(UNPACKED.glob(f"*/usr/bin/{name}"), None)
+def unpacked_program(name: str) -> str:
+    """A program that listens when installed: the one that tools/test unpacked, or one that is installed."""
+    unpacked = next(UNPACKED.glob(f"*/usr/*bin/{name}"), None)
     found = str(unpacked) if unpacked is not None else shutil.which(name)
     if found is None:
         assert not os.environ.get("CI"), f"CI must have {name}"
@@ -107,7 +108,7 @@ def test_the_file_for_node_exporter(bus: PrivateBus, tmp_path: Path) -> None:
     found = values(classic_families(target.read_text()))
     assert value(found, "mcelog_memory_errors_total", severity="corrected", **DIMM) == 3
     linted = subprocess.run(
-        [prometheus_program("promtool"), "check", "metrics"],
+        [unpacked_program("promtool"), "check", "metrics"],
         input=target.read_bytes(),
         capture_output=True,
         check=False,
@@ -118,7 +119,7 @@ def test_the_file_for_node_exporter(bus: PrivateBus, tmp_path: Path) -> None:
 def test_node_exporter_shows_that_file(bus: PrivateBus, tmp_path: Path) -> None:
     assert ctl("metrics", "--textfile", str(tmp_path / "mcelog.prom"), bus=bus).returncode == 0
     port = free_port()
-    argv = [prometheus_program("prometheus-node-exporter"), f"--web.listen-address=127.0.0.1:{port}"]
+    argv = [unpacked_program("prometheus-node-exporter"), f"--web.listen-address=127.0.0.1:{port}"]
     argv += [
         "--collector.disable-defaults",
         "--collector.textfile",
@@ -251,7 +252,7 @@ def test_who_is_slow_holds_up_nobody(endpoint: str) -> None:
 
 def promtool(*arguments: str | Path) -> None:
     ran = subprocess.run(
-        [prometheus_program("promtool"), *arguments], capture_output=True, text=True, check=False
+        [unpacked_program("promtool"), *arguments], capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
@@ -261,16 +262,38 @@ def test_the_alert_rules() -> None:
     promtool("test", "rules", ALERT_TESTS)
 
 
+def as_grafana_fills(query: str, machines: str = "db7|db8", interval: str = "10m") -> str:
+    """A query of the dashboard, with Grafana's variables for a week."""
+    values = {"$__range": "7d", "$__interval": interval, "$machine": machines}
+    for name, given in values.items():
+        query = query.replace(name, given)
+    assert "$" not in query
+    return query
+
+
 def test_what_the_dashboard_asks_is_understood(tmp_path: Path) -> None:
     """Its queries as rules, with what Grafana puts into them."""
-    panels = json.loads((ROOT / "data/grafana/mcelog.json").read_text())["panels"]
-    queries = [target["expr"] for panel in panels for target in panel["targets"]]
-    filled = [query.replace("$__range", "7d").replace("$machine", "db7|db8") for query in queries]
-    assert not any("$" in query for query in filled)
+    filled = [as_grafana_fills(target["expr"]) for panel in PANELS for target in panel["targets"]]
     rules = [{"record": f"panel:{number}", "expr": query} for number, query in enumerate(filled)]
     path = tmp_path / "rules.yml"
     path.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
     promtool("check", "rules", path)
+
+
+def test_no_error_is_between_two_points_of_a_graph(tmp_path: Path) -> None:
+    """However long the time shown: an hour with 30 errors, of half a year with a point for three hours."""
+    graphs = [panel["targets"][0] for panel in PANELS if panel["type"] == "timeseries"]
+    names = ("mcelog_memory_errors_total", "mcelog_cpu_errors_total", "mcelog_records_lost_total")
+    labels = 'instance="db7",kind="cache",severity="corrected"'
+    series = [{"series": f"{name}{{{labels}}}", "values": "5x200 6+1x29 35x300"} for name in names]
+    asked = [f"max(round({as_grafana_fills(one['expr'], interval='3h')}, 10))" for one in graphs]
+    samples = {"eval_time": "6h", "exp_samples": [{"labels": "{}", "value": 30}]}
+    test = {"interval": "1m", "input_series": series}
+    test["promql_expr_test"] = [{"expr": one, **samples} for one in asked]
+    assert len(asked) == 3
+    path = tmp_path / "test.yml"
+    path.write_text(json.dumps({"tests": [test]}))
+    promtool("test", "rules", path)
 
 
 def test_the_configuration_in_the_documentation(tmp_path: Path) -> None:
@@ -300,33 +323,64 @@ scrape_configs:
 """
 
 
-def test_prometheus_scrapes_it_and_an_alert_fires(
-    daemon: tuple[PrivateBus, Scratch], endpoint: str, tmp_path: Path
-) -> None:
-    config, port = tmp_path / "prometheus.yml", free_port()
+@pytest.fixture(scope="module")
+def prometheus(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of its API; it has scraped what was counted before the test."""
+    scratch, port = tmp_path_factory.mktemp("prometheus"), free_port()
+    config = scratch / "prometheus.yml"
     config.write_text(PROMETHEUS.format(rules=RULES, target=endpoint.removeprefix("http://")))
-    api = f"http://127.0.0.1:{port}/api/v1"
-    argv = [
-        prometheus_program("prometheus"),
-        f"--config.file={config}",
-        f"--storage.tsdb.path={tmp_path}/data",
-    ]
+    argv = [unpacked_program("prometheus"), f"--config.file={config}", f"--storage.tsdb.path={scratch}/data"]
     argv += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"]
-    with Program(argv, {"PATH": os.environ["PATH"]}, tmp_path / "log"):
+    api = f"http://127.0.0.1:{port}/api/v1"
+    with Program(argv, {"PATH": os.environ["PATH"]}, scratch / "log"):
         wait_for(lambda: can_connect(port), "prometheus", 60)
         wait_for(lambda: samples(api, 'mcelog_errors_total{severity="uncorrected"}') == ["0"], "a scrape", 60)
-        daemon[1].send(memory_error(77, status=UNCORRECTED, mcgstatus=0))
-        wait_for(lambda: "McelogUncorrectedErrors" in firing(api), "the alert", 60)
-        assert samples(api, "mcelog_dimm_advice{advice='replace'}") == ["1"]
-        assert {"McelogDown", "McelogBlind", "McelogRecordsLost"} & firing(api) == set()
+        yield api
 
 
-def ask(url: str) -> Any:
+def test_prometheus_scrapes_it_and_an_alert_fires(
+    daemon: tuple[PrivateBus, Scratch], prometheus: str
+) -> None:
+    daemon[1].send(memory_error(77, status=UNCORRECTED, mcgstatus=0))
+    wait_for(lambda: "McelogUncorrectedErrors" in firing(prometheus), "the alert", 60)
+    assert samples(prometheus, "mcelog_dimm_advice{advice='replace'}") == ["1"]
+    assert {"McelogDown", "McelogBlind", "McelogRecordsLost"} & firing(prometheus) == set()
+
+
+def test_every_panel_of_the_dashboard_shows_something(
+    daemon: tuple[PrivateBus, Scratch], prometheus: str
+) -> None:
+    """After errors of all kinds, and all but what did not happen."""
+    errors = memory_error(78) + memory_error(79) + memory_error(9, status=CACHE, extcpu=1)
+    daemon[1].send(errors)
+    wait_for(lambda: samples(prometheus, "mcelog_cpu_errors_total") == ["2"], "the errors", 60)
+    quiet = {"Records lost an hour"}
+    for panel in PANELS:
+        series = [one for target in panel["targets"] for one in shown(prometheus, target)]
+        assert bool(series) == (panel["title"] not in quiet), panel["title"]
+
+
+def shown(api: str, target: Any) -> list[Any]:
+    """What Prometheus answers to a query of the dashboard, asked as Grafana does."""
+    now = time.time()
+    query = {"query": as_grafana_fills(target["expr"], "mcelog.*|127.*")}
+    if target["instant"]:
+        return ask(f"{api}/query?{urllib.parse.urlencode({**query, 'time': now})}", strict=True)["result"]
+    step = 600
+    end = -(-now // step) * step  # what happened since its last point a graph does not show yet
+    span = {"start": end - 3600, "end": end, "step": step}
+    return ask(f"{api}/query_range?{urllib.parse.urlencode({**query, **span})}", strict=True)["result"]
+
+
+def ask(url: str, *, strict: bool = False) -> Any:
+    """What it answers; nothing, if it is not ready yet or does not understand, which fails if `strict`."""
     try:
         with urllib.request.urlopen(url, timeout=20) as answer:
             return json.load(answer)["data"]
     except urllib.error.HTTPError as error:
-        with error:  # not ready yet
+        if strict:
+            raise
+        with error:
             return {"result": [], "alerts": []}
 
 

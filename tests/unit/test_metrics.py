@@ -223,6 +223,20 @@ def test_the_dashboard_is_one() -> None:
         taken |= cells
 
 
+def test_labels_that_the_dashboard_shows_are_there() -> None:
+    """In legends and columns; a name that is wrong would be an empty place."""
+    labels = {row.sample: {*row.labels, "instance"} for row in METRICS}
+    for panel in json.loads(DASHBOARD.read_text())["panels"]:
+        (target,) = panel["targets"]
+        columns = [one["options"]["indexByName"] for one in panel.get("transformations", ())]
+        named = {
+            *re.findall(r"{{(\w+)}}", target["legendFormat"]),
+            *(name for one in columns for name in one),
+        }
+        known = set().union(*(labels[name] for name in names_in(target["expr"])))
+        assert named - known == set(), panel["title"]
+
+
 # -- where they go -----------------------------------------------------------------------------
 
 

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from guest import mce
 
-UNITS = ("mcelog.path", "mcelog.socket", "mcelog-oneshot.timer", "mcelog-oneshot.service", "mcelog.service")
+UNITS = (
+    "mcelog.path", "mcelog.socket", "mcelog-oneshot.timer", "mcelog-oneshot.service", "mcelog.service",
+    "mcelog-exporter.socket", "mcelog-exporter.service", "mcelog-metrics.timer", "mcelog-metrics.service",
+)  # fmt: skip
 SERVICE = Path("/usr/lib/systemd/system/mcelog.service")
 STATE = Path("/var/lib/mcelog")
 LOGS = Path("/var/log")

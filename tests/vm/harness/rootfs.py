@@ -81,6 +81,8 @@ def _prepare(root: Path) -> None:
     shutil.copy(INIT, root / "usr/lib/vm-init")
     (root / "usr/lib/vm-init").chmod(0o755)
     (root / "vm").mkdir()
+    # started by the scenario that needs it
+    (root / "etc/systemd/system/multi-user.target.wants/nginx.service").unlink(missing_ok=True)
     (root / "etc/fstab").write_text("")
     (root / "etc/hostname").write_text("vm\n")
     (root / "etc/machine-id").write_text("")

@@ -97,7 +97,8 @@ def share(made: Parts, *, package: bool = False) -> Iterator[Path]:
         skip = shutil.ignore_patterns("__pycache__", ".*")
         for part in ("guest", "scenarios"):
             shutil.copytree(VM / part, path / "tests" / part, ignore=skip)
-        shutil.copy(PROJECT / "tools/inject-mce", path / "tests")
+        for used in ("tools/inject-mce", "docs/fleet.md"):
+            shutil.copy(PROJECT / used, path / "tests")
         shutil.copy(made.base.kernel.module, path)
         if peer := os.environ.get("MCELOG_C"):
             shutil.copy(peer, path / "peer")

@@ -15,6 +15,8 @@ PACKAGES = (
     "systemd", "systemd-sysv", "dbus", "polkitd", "udev", "kmod", "procps", "socat",
     "python3", "python3-systemd", "python3-dbus-next",
 )  # fmt: skip
+COLLECTING = ("python3-prometheus-client", "systemd-journal-remote", "nginx", "openssl")
+"""For metrics and for events of a fleet, which do not depend on the kernel."""
 WHEELS = ("cysystemd==2.0.5",)
 """Not in Debian; taken from the Python package index for the guest's Python."""
 
@@ -49,6 +51,7 @@ BY_TRACEFS: tuple[str, ...] = ("smoke.*", "tracefs.*", "service.*", "selftest.*"
 """What may differ by the source; the rest of Debian 12 is tested with the other kernel."""
 
 STABLE = (*BY_TRACEFS, "units.*", "dbus.*", "oneshot.*", "earlier.*", "doctor.a_healthy_machine")
+STABLE += ("metrics.*", "fleet.*")
 STABLE += ("durability.restart_under_load", "durability.killed_right_after_reading", "state.reboots")
 STABLE += (
     "package.install_upgrade_purge",
@@ -61,7 +64,13 @@ STABLE += (
 SYSTEMS = {
     system.name: system
     for system in (
-        System("debian12-mcelog", suite="bookworm", python="3.11", kernel_source="linux-source-6.1"),
+        System(
+            "debian12-mcelog",
+            suite="bookworm",
+            python="3.11",
+            kernel_source="linux-source-6.1",
+            packages=PACKAGES + COLLECTING,
+        ),
         System(
             "debian12-stock",
             suite="bookworm",
@@ -77,7 +86,7 @@ SYSTEMS = {
             suite="trixie",
             python="3.13",
             kernel_source=None,
-            packages=PACKAGES + STOCK_KERNEL,
+            packages=PACKAGES + COLLECTING + STOCK_KERNEL,
             disk_mib=4096,
             slowness=2.0,
             tested=STABLE,

@@ -11,6 +11,7 @@ from guest.service import PROGRAM, UNIT
 from guest.shell import run, wait_for
 
 UNITS = Path("/usr/lib/systemd/system")
+SANDBOXED = (UNIT, "mcelog-oneshot.service", "mcelog-exporter.service", "mcelog-metrics.service")
 MAX_EXPOSURE = 2.0
 """`systemd-analyze security`: 0 is locked in, 10 is open; the C program's unit has 9.6."""
 
@@ -28,8 +29,8 @@ def verify_is_clean() -> None:
 def sandbox_is_tight() -> None:
     """systemd-analyze security: 2.0 at most."""
     threshold = str(round(MAX_EXPOSURE * 10))
-    run("systemd-analyze", "security", "--no-pager", f"--threshold={threshold}", UNIT)
-    run("systemd-analyze", "security", "--no-pager", f"--threshold={threshold}", "mcelog-oneshot.service")
+    for unit in SANDBOXED:
+        run("systemd-analyze", "security", "--no-pager", f"--threshold={threshold}", unit)
 
 
 @scenario(device=True)
