@@ -34,7 +34,7 @@ STEPS = {page: steps(page, text) for page, text in TEXTS.items()}
 COMMANDS = [step for found in STEPS.values() for step in found if isinstance(step, Command)]
 GIVEN = ("panic.txt", "rasdaemon.txt")
 """What a reader has: recorded texts."""
-MOST_ELSEWHERE = 15
+MOST_ELSEWHERE = 17
 
 PROGRAM = re.compile(
     r"(?:[$#] )?(?:mcelog|mcelogctl|busctl|gdbus|journalctl|systemctl|apt|apt-get|curl|(?:\./)?tools/\w+) "

@@ -44,7 +44,7 @@ HAS_ETC = 'mount -t tmpfs none /etc/systemd && cp "$1" "/etc/systemd/$2" && shif
 
 def documented(name: str) -> str:
     """A file of docs/fleet.md."""
-    text = (ROOT / "docs/fleet.md").read_text().partition(f"    # {name}\n")[2].partition("\n\n")[0]
+    text = (ROOT / "docs/fleet.md").read_text().partition(f"`{name}`:\n\n")[2].partition("\n\n")[0]
     assert text
     return textwrap.dedent(text) + "\n"
 
