@@ -54,6 +54,7 @@ def a_burst_beside_the_c_program() -> None:
     """No more is lost than the C program loses."""
     lost = {}
     _start_peer("--logfile", str(PEER_LOG))
+    wait_for(_count_logged, "the first record in the log")
     for count in BURSTS:
         before = _count_logged()
         seconds = _send(count)
