@@ -67,6 +67,8 @@ def run(options: argparse.Namespace) -> int:
     bad = [result for result in results if result.verdict == "failed"]
     for result in bad:
         print(f"\n{'=' * 70}\n{explanation(result)}")
+    if options.logs:
+        print(*(f"\n--- log of {one.name}\n{one.log}" for one in results if one.passed))
     skipped = sum(result.verdict == "skipped" for result in results)
     passed = len(results) - len(bad) - skipped
     say(f"{name}: {time.monotonic() - started:.0f} s")
@@ -111,6 +113,7 @@ def arguments() -> argparse.ArgumentParser:
     one.set_defaults(do=shell)
     one = commands.add_parser("run", help="run scenarios and print their verdicts")
     one.add_argument("words", nargs="*", metavar="[SYSTEM] [GLOB...]", help=f"{known}; names of scenarios")
+    one.add_argument("--logs", action="store_true", help="also show what scenarios that passed have printed")
     one.set_defaults(do=run)
     one = commands.add_parser("build", help="build kernel and root file system, if they are not there yet")
     one.add_argument("system", nargs="?", default=DEFAULT, help=known)
