@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 RETRY_SECONDS = 60
 """How long a store that failed is left alone."""
 
+HEAP = 1024
+MOMENT = 0.1
+"""So many events waiting, whoever puts more waits for the disk: so many seconds at most, and not again
+before something was committed."""
+
 PRUNE = 1000
 """Records deleted at once where there are too many; some milliseconds."""
 
@@ -57,6 +62,7 @@ class StoreWriter:
         self._is_known = saved is not None
         self._is_adopting = False
         self._is_committing = False
+        self._is_slow = False
         self._is_closing = False
         self._failures = 0 if store is not None else 1
         """Since the last commit."""
@@ -75,12 +81,15 @@ class StoreWriter:
         return self._backlog.not_kept
 
     def put(self, batch: Batch) -> None:
-        """Hand over a batch; returns at once."""
+        """Hand over a batch; returns at once, or a moment later where more comes than can be committed: the
+        spool holds it without memory, and thereby the interpreter is the store's for a while."""
         if self._is_idle:
             return
         with self._wake:
             self._backlog.put(batch)
             self._wake.notify_all()
+            if self._is_heap() and not self._is_slow:
+                self._is_slow = not self._wake.wait_for(lambda: not self._is_heap(), MOMENT)
 
     def adopt(self, saved: Saved, state: dict[str, str]) -> Saved:
         """Go on with what was found: it and all that was put add up to what is returned, and that is
@@ -138,6 +147,7 @@ class StoreWriter:
                 return
             batch = self._backlog.take()
             self._is_committing = True
+            self._wake.notify_all()
         try:
             store.commit(batch)
         except Exception:
@@ -146,7 +156,7 @@ class StoreWriter:
                 self._backlog.put_back(batch)
             raise
         with self._wake:
-            self._is_committing = False
+            self._is_committing = self._is_slow = False
             self.committed = batch.position or self.committed
             self._failures = 0
             self._wake.notify_all()
@@ -157,6 +167,9 @@ class StoreWriter:
 
     def _is_behind(self) -> bool:
         return self._is_committing or self._backlog.has_work()
+
+    def _is_heap(self) -> bool:
+        return not self._failures and len(self._backlog.events) > HEAP
 
     def _can_commit(self) -> bool:
         return self._backlog.has_work() and not self._is_adopting

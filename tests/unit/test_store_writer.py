@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from store_samples import batch, comparable, counted, event, memory, page
 from mcelogd.account.pages import PageState
 from mcelogd.store.backlog import BACKLOG, Backlog
 from mcelogd.store.database import NOTHING, DamagedError, Store, StoreError, anew, open_or_replace, peek
-from mcelogd.store.writer import StoreWriter
+from mcelogd.store.writer import HEAP, MOMENT, StoreWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,6 +138,58 @@ def test_what_waits_is_bounded() -> None:
     backlog.put_back(taken)
     assert (len(backlog.events), backlog.not_kept) == (BACKLOG, 1003)
     assert backlog.take().memory == [memory(BACKLOG)]
+
+
+class Disk:
+    """A store on a disk that takes its time, in its place: how long is the test's to say."""
+
+    def __init__(self, take_time: Callable[[], object]) -> None:
+        self.take_time = take_time
+        self.committed: list[int] = []
+
+    def commit(self, batch: Batch) -> None:
+        self.take_time()
+        self.committed += [one.id for one in batch.events]
+
+    def prune(self, _: int) -> bool:
+        return False
+
+    def close(self) -> None: ...
+
+
+def opened(disk: Disk) -> StoreWriter:
+    store: Store = disk  # type: ignore[assignment]  # what StoreWriter asks of one
+    return StoreWriter(store, (0, 0), lambda problem: pytest.fail(str(problem)))
+
+
+def put_many(writer: StoreWriter, count: int) -> int:
+    """Batches as they come out of the spool; how many events waited at most."""
+    most = 0
+    for first in range(0, count, 32):
+        writer.put(batch(*range(first, first + 32)))
+        most = max(most, len(writer._backlog.events))
+    return most
+
+
+def test_more_than_a_disk_can_take_does_not_pile_up() -> None:
+    disk = Disk(functools.partial(time.sleep, 0.02))
+    writer = opened(disk)
+    assert put_many(writer, 4 * HEAP) <= HEAP + 32
+    assert writer.close(10)
+    assert disk.committed == list(range(4 * HEAP))
+
+
+def test_a_disk_that_hangs_delays_nothing() -> None:
+    """It is waited for once, a moment."""
+    works = threading.Event()
+    disk = Disk(works.wait)
+    writer = opened(disk)
+    begin = time.monotonic()
+    assert put_many(writer, 4 * HEAP) > 2 * HEAP
+    assert time.monotonic() - begin < 10 * MOMENT
+    works.set()
+    assert writer.close(10)
+    assert disk.committed == list(range(4 * HEAP))
 
 
 changes = st.builds(
