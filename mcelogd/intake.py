@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from mcelogd import message_ids
 from mcelogd.record import layout
-from mcelogd.spool import Position, Spool, SpoolError, count_files, leftovers, remove_before
+from mcelogd.spool import Position, Spool, SpoolError, count_files, leftovers, mark_told, remove_before
 
 if TYPE_CHECKING:
     import asyncio
@@ -105,6 +105,8 @@ def recover(
         for index in range(leftover.first, count):
             data = records[index * length : (index + 1) * length]
             pipeline.take(form, data, told=index < leftover.told)
+            if index >= leftover.told:
+                mark_told(directory, leftover.generation, index + 1)
         if count > leftover.first:
             log.warning("%d records were read but not stored before; stored now", count - leftover.first)
         found = Recovered(leftover.generation + 1, leftover.origin, leftover.offset + count * length)

@@ -218,6 +218,13 @@ def leftovers(directory: Path, stored: Position) -> list[Leftover]:
     return found
 
 
+def mark_told(directory: Path, generation: int, told: int) -> None:
+    """So many records of a leftover are reported by now, as far as that can be noted."""
+    with contextlib.suppress(OSError), (directory / f"{_PREFIX}{generation:012d}").open("r+b") as file:
+        file.seek(_TOLD_AT)
+        file.write(_TOLD.pack(told))
+
+
 def remove_before(directory: Path, generation: int) -> None:
     """Remove the spool files of generations that are wholly in the store, as far as that can be done now."""
     with contextlib.suppress(OSError):
