@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The thread that commits: no disk, slow or hung, delays reading and reporting."""
+"""The thread that commits: no disk, slow or hung, delays reading and reporting by more than a moment."""
 
 from __future__ import annotations
 

@@ -11,14 +11,16 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from mcelogd.intake import Intake, Spools
+from mcelogd.intake import Intake, Spools, recover
 from mcelogd.record import LENGTH, layout, pack
+from mcelogd.spool import Position, Spool, leftovers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mcelogd.pipeline import Pipeline
     from mcelogd.record import Layout
     from mcelogd.sources import Source
-    from mcelogd.spool import Spool
 
 ROOM = 32
 BURST = 500
@@ -116,6 +118,26 @@ def test_a_source_that_cannot_wait_is_read_while_records_are_handled() -> None:
     kernel = Kernel(unread_seconds=0.0)
     assert taken(kernel) == list(range(1, BURST + 1))
     assert kernel.overflowed == 0
+
+
+def test_what_a_recovery_tells_is_told_already_for_the_one_after_it(tmp_path: Path) -> None:
+    """As if killed in the middle: at each record, those before it count as told."""
+    spool = Spool.create(tmp_path, 1, LENGTH)
+    spool.put(pack(ERROR) * 3)
+    list(spool.take(1))
+    spool.mark_told()
+    seen: list[tuple[bool, int]] = []
+
+    class Watching:
+        def take(self, _form: Layout, _data: bytes, *, told: bool) -> None:
+            seen.append((told, leftovers(tmp_path, Position(1, 0))[0].told))
+
+        def take_batch(self, *_: object) -> None: ...
+
+    pipeline: Pipeline = Watching()  # type: ignore[assignment]  # what recover() asks of one
+    recover(tmp_path, (1, 0), pipeline, lambda _: None)
+    assert seen == [(True, 1), (False, 1), (False, 2)]
+    assert leftovers(tmp_path, Position(1, 0))[0].told == 3
 
 
 def test_one_that_can_wait_is_not() -> None:
