@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One test per scenario of tests/vm/scenarios; all of a system share as few boots as they can."""
+"""One test per scenario of tests/vm/scenarios; a system's share as few boots as they can."""
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from guest.registry import scenarios
-from harness import host, session
+from harness import host, qemu, session
 from harness.cli import explanation
 from harness.common import VmError
 from harness.systems import TESTED, system
@@ -24,6 +25,7 @@ pytestmark = [
     pytest.mark.skipif(os.environ.get("MCELOG_VM") != "1", reason="boots a virtual machine: set MCELOG_VM=1"),
 ]
 
+_preparing = threading.Lock()
 
 Verdict = Callable[[str, str], session.Result]
 
@@ -35,19 +37,24 @@ def _selected(items: list[pytest.Item], system_name: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def verdict_of(request: pytest.FixtureRequest) -> Verdict:
-    """The verdict of any selected scenario; the first question about a system boots it."""
-
-    @functools.cache
-    def results(system_name: str) -> dict[str, session.Result]:
-        names = _selected(request.session.items, system_name)
+def verdict_of(request: pytest.FixtureRequest) -> Iterator[Verdict]:
+    """The verdict of any selected scenario; the first question starts all systems, side by side."""
+    selected = {name: _selected(request.session.items, name) for name in TESTED}
+    with ThreadPoolExecutor(max_workers=len(selected)) as pool:
+        running = {name: pool.submit(_results, name, names) for name, names in selected.items() if names}
         try:
-            host.ensure()
-            return {one.name: one for one in session.run(system(system_name), names)}
-        except VmError as error:
-            return {name: session.failed(name, str(error)) for name in names}
+            yield lambda system_name, name: running[system_name].result()[name]
+        finally:
+            qemu.end_all()
 
-    return lambda system_name, name: results(system_name)[name]
+
+def _results(system_name: str, names: list[str]) -> dict[str, session.Result]:
+    try:
+        with _preparing:
+            host.ensure()
+        return {one.name: one for one in session.run(system(system_name), names)}
+    except VmError as error:
+        return {name: session.failed(name, str(error)) for name in names}
 
 
 @pytest.mark.parametrize(

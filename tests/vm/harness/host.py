@@ -68,7 +68,11 @@ def ensure() -> None:
 def _apt(words: list[str]) -> None:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(
-        ["apt-get", "-q", *words], capture_output=True, text=True, env=environment, check=False
+        ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=300", *words],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["?"])[-1]

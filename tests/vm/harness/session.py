@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
@@ -113,14 +115,16 @@ def share(made: Parts, *, package: bool = False) -> Iterator[Path]:
 def run(
     system: System, names: Sequence[str], report: Callable[[Result], None] = lambda _: None
 ) -> list[Result]:
-    """Run scenarios by name, in as few boots as they allow."""
+    """Run scenarios by name, in as few boots as they allow, some of these at the same time."""
     known = scenarios()
     chosen = [known[name] for name in names]
     results: list[Result] = []
+    noting = threading.Lock()
 
     def note(result: Result) -> None:
-        results.append(result)
-        report(result)
+        with noting:
+            results.append(result)
+            report(result)
 
     with_project = any(one.project for one in chosen)
     with_package = any(one.package for one in chosen)
@@ -131,9 +135,22 @@ def run(
         left = [one for one in chosen if not made.lacking(one)]
         order = list(dict.fromkeys(one.machine for one in left))
         left.sort(key=lambda one: order.index(one.machine))
-        for _, group in groupby(left, key=lambda one: one.machine):
-            _Boots(made, list(group), note).run()
+        groups = [list(group) for _, group in groupby(left, key=lambda one: one.machine)]
+        # the longest first: nothing has to be waited for at the end
+        groups.sort(key=lambda group: -sum(one.limit for one in group))
+        _run_all([_Boots(made, group, note).run for group in groups])
     return results
+
+
+def _run_all(tasks: Sequence[Callable[[], None]]) -> None:
+    """All at once, as far as there are seats; when one raises or this is interrupted, no other goes on."""
+    with ThreadPoolExecutor(max_workers=len(tasks) or 1) as pool:
+        try:
+            for running in [pool.submit(task) for task in tasks]:
+                running.result()
+        except BaseException:
+            qemu.end_all()
+            raise
 
 
 class _Boots:

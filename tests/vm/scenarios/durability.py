@@ -114,7 +114,7 @@ EACH_ONE = "storm-threshold = off"
 @scenario(limit=300)
 def restart_under_load() -> None:
     """systemctl restart while records pour in: all in store and journal once."""
-    sent = _interrupt(4, _restart)
+    sent = _interrupt(3, _restart)
     _kept_once(sent)
     assert not _twice(_told(sent))
 
@@ -126,7 +126,7 @@ def _restart() -> None:
 @scenario(limit=300)
 def sigkill_under_load() -> None:
     """SIGKILL while records pour in: all in the store once, none missing in the journal."""
-    sent = _interrupt(8, _kill_and_wait)
+    sent = _interrupt(5, _kill_and_wait)
     _kept_once(sent)
     twice = _twice(_told(sent))
     print(f"twice in the journal: {twice}", flush=True)

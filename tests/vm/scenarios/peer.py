@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Beside the C program: how soon an error is told, and what a burst costs; figures stand in the logs.
+"""How soon an error is told, and what a burst costs, beside the C program; figures stand in the logs.
 
-The C program is not ours to ship: MCELOG_C names one on the host, statically linked, else these are skipped.
+The C program is not ours to ship: MCELOG_C names one, linked statically; without it ours is measured alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PEER_LOG = Path("/run/peer.log")
 ONE_RECORD = "Hardware event."
 """What each record begins with in the C program's log."""
 
-PROBES = 100
+PROBES = 100 if SHARED.exists() else 20
 BURSTS = (32, 1000, 10_000)
 ROUNDS = 5
 SETTLED = 4
@@ -39,21 +39,25 @@ SETTLED = 4
 
 
 @scenario(device=True, limit=300)
-def soon_beside_the_c_program() -> None:
+def soon_in_the_journal() -> None:
     """From the injection to journald's time stamp."""
-    _start_peer("--syslog")
-    theirs = _latencies(f"_SYSTEMD_UNIT={PEER}", "MESSAGE", lambda text: text.rpartition("ADDR ")[2])
-    run("systemctl", "stop", PEER)
+    if SHARED.exists():
+        _start_peer("--syslog")
+        theirs = _latencies(f"_SYSTEMD_UNIT={PEER}", "MESSAGE", lambda text: text.rpartition("ADDR ")[2])
+        print(f"C program: {_shown(theirs)}", flush=True)
+        run("systemctl", "stop", PEER)
     service.configure("storm-threshold = off")
     service.start()
     ours = _latencies(message_id("CORRECTED_MEMORY_ERROR"), "MCE_ADDR", str)
-    print(f"C program: {_shown(theirs)}\nmcelog: {_shown(ours)}", flush=True)
+    print(f"mcelog: {_shown(ours)}", flush=True)
     assert statistics.median(ours) < 1.0
 
 
 @scenario(device=True, limit=900)
 def a_burst_beside_the_c_program() -> None:
     """No more is lost than the C program loses."""
+    if not SHARED.exists():
+        raise Skip("no C program; MCELOG_C names one to compare with")
     _start_peer("--logfile", str(PEER_LOG))
     wait_for(_count_logged, "the first record in the log")
     theirs = [_lost(count, _count_logged) for count in BURSTS]
@@ -66,8 +70,6 @@ def a_burst_beside_the_c_program() -> None:
 
 def _start_peer(*options: str) -> None:
     """Nothing but errors of before is in the log then."""
-    if not SHARED.exists():
-        raise Skip("no C program; MCELOG_C names one to compare with")
     shutil.copy(SHARED, PROGRAM)
     PROGRAM.chmod(0o755)
     service.stop(UNIT, "mcelog.socket", "mcelog.path")

@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 import functools
-import statistics
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 from guest import mce, service
-from guest.journal import wait_for_entries
 from guest.registry import scenario
-from guest.service import UNIT, message_id
+from guest.service import UNIT
 from guest.shell import run, wait_for
 from scenarios.durability import IN_FLIGHT, count_stored
 
@@ -25,7 +22,6 @@ MOST_GROWTH_KIB = 1024
 MOST_THREADS = 2
 """More than early: asyncio's pool has as many as ever had work at the same instant. Less than one a round."""
 
-PROBES = 30
 STEP = 0x1000
 BASE = 0x500000000
 
@@ -91,22 +87,3 @@ def _size(pid: int) -> Size:
         int(fields["Threads"]),
         frozenset(path.name for path in service.DATABASE.parent.iterdir()),
     )
-
-
-@scenario(limit=120)
-def soon_in_the_journal() -> None:
-    """From the injection to journald's time stamp; the figures stand in the log of this scenario."""
-    service.start()
-    sent = {}
-    for number in range(PROBES):
-        address = BASE + number * STEP
-        sent[address] = time.time()
-        mce.send_raw(mce.RECORD | {"addr": address})
-        time.sleep(0.2)
-    entries = wait_for_entries(message_id("CORRECTED_MEMORY_ERROR"), count=20)
-    took = sorted(
-        int(entry["__REALTIME_TIMESTAMP"]) / 1e6 - sent[int(entry["MCE_ADDR"], 16)] for entry in entries
-    )
-    shown = f"median {statistics.median(took) * 1000:.1f} ms, worst {took[-1] * 1000:.1f} ms of {len(took)}"
-    print(shown, flush=True)
-    assert statistics.median(took) < 1.0, shown
