@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import threading
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from harness.systems import System
 
 
-SEATS = threading.BoundedSemaphore(os.cpu_count() or 1)
-"""So many machines run at a time: an emulated one keeps about one processor busy."""
 _ended = threading.Event()
 
 
@@ -66,12 +63,7 @@ def command(machine: Machine, console: list[str]) -> list[str]:
 
 
 def run(machine: Machine, console: Path, limit: float, look: Callable[[], None]) -> bool:
-    """Boot once a seat is free, and wait for the machine's own end; False if it was stopped at the limit."""
-    with SEATS:
-        return _run(machine, console, limit, look)
-
-
-def _run(machine: Machine, console: Path, limit: float, look: Callable[[], None]) -> bool:
+    """Boot and wait for the machine's own end; False if it had to be stopped at the limit."""
     serial = ["-serial", f"file:{console}", "-monitor", "none"]
     errors = console.with_suffix(".qemu")
     with errors.open("w") as out:

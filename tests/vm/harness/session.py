@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 BOOT_LIMIT = 240.0
 """Seconds for booting, on top of what the scenarios may take; a boot takes about 20."""
+SEATS = threading.BoundedSemaphore(os.cpu_count() or 1)
+"""So many machines run at a time: an emulated one keeps about one processor busy."""
 STRIKES = 2
 """So often a machine may die under the same scenario before that scenario has failed."""
 
@@ -163,6 +165,10 @@ class _Boots:
         self.deaths: dict[str, int] = {}
 
     def run(self) -> None:
+        with SEATS:
+            self._run()
+
+    def _run(self) -> None:
         while self.left:
             with share(self.made, package=next(iter(self.left.values())).package) as path:
                 console = path / "console.txt"
