@@ -138,7 +138,7 @@ def pending_records_are_read() -> None:
     service.start()
     records = service.wait_for_stored(20)
     found = [one["addr"] for one in records]
-    # the trace event has a buffer for each CPU, which are read one after the other; the injector may change its CPU
+    # the trace event has a buffer for each CPU, read one after the other; the injector may change its CPU
     assert (found if mce.DEVICE.exists() else sorted(found)) == [
         INTEL_RECORD["addr"] + 4096 * number for number in range(20)
     ]
