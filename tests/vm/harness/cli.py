@@ -78,8 +78,9 @@ def run(options: argparse.Namespace) -> int:
 
 def build(options: argparse.Namespace) -> int:
     host.ensure()
-    base = rootfs.base(system(options.system), fresh=options.fresh)
-    print(base.kernel.image, base.image, sep="\n")
+    for name in options.systems or [DEFAULT]:
+        base = rootfs.base(system(name), fresh=options.fresh)
+        print(base.kernel.image, base.image, sep="\n")
     return 0
 
 
@@ -115,8 +116,8 @@ def arguments() -> argparse.ArgumentParser:
     one.add_argument("words", nargs="*", metavar="[SYSTEM] [GLOB...]", help=f"{known}; names of scenarios")
     one.add_argument("--logs", action="store_true", help="also show what scenarios that passed have printed")
     one.set_defaults(do=run)
-    one = commands.add_parser("build", help="build kernel and root file system, if they are not there yet")
-    one.add_argument("system", nargs="?", default=DEFAULT, help=known)
+    one = commands.add_parser("build", help="build kernels and root file systems, if they are not there yet")
+    one.add_argument("systems", nargs="*", metavar="SYSTEM", help=known)
     one.add_argument("--fresh", action="store_true", help="build anew, from today's packages")
     one.set_defaults(do=build)
     one = commands.add_parser("list", help="the systems and scenarios there are")
