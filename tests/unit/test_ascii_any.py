@@ -180,7 +180,7 @@ def is_subsequence(part: list[str], whole: Iterator[str]) -> bool:
     return all(line in whole for line in part)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None)
 @given(st.one_of(soup, st.lists(st.text(alphabet=st.characters()))))
 def test_any_text(lines: list[str]) -> None:
     items = read(lines)

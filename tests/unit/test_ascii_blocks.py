@@ -140,13 +140,13 @@ def one_by_one(lines: list[str], forced: cpus.CpuType | None) -> str:
     return text
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None)
 @given(texts, st.lists(st.integers(0, 5000), max_size=4))
 def test_blocks_hold_what_the_lines_hold(text: str, at: list[int]) -> None:
     assert from_blocks(cut(text, at)) == list(assemble(lines_of(text)))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None)
 @given(texts, st.sampled_from([None, cpus.INTEL, cpus.K8]))
 def test_bulk_text_is_the_text(text: str, forced: cpus.CpuType | None) -> None:
     assert "".join(decoded([text], forced, Form.TEXT)) == one_by_one(lines_of(text), forced)

@@ -39,7 +39,7 @@ def storm(draw: st.DrawFn) -> tuple[cpus.CpuType, list[MceRecord]]:
     return cpu_type, [first._replace(**changes) for changes in draw(st.lists(others, max_size=5))]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None)
 @given(st.lists(storm(), max_size=4))
 def test_cached_is_what_it_would_be(storms: list[tuple[cpus.CpuType, list[MceRecord]]]) -> None:
     cached = CachedDecoder()

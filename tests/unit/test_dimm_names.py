@@ -464,7 +464,7 @@ DEVICES = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(st.lists(DEVICES, max_size=6), st.sampled_from(["nehalem", "ivybridge-ep", "skylake_server", "zen3"]))
 def test_no_serial_number_is_in_two_known_places(devices: list[MemoryDevice], name: str) -> None:
     given = {MemoryKey(0, 0, 0): "CPU0_DIMM_B2", MemoryKey(0, 1, 0): "A1", MemoryKey(0, 1, ANY): "A1"}

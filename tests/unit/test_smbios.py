@@ -224,13 +224,13 @@ def exercise(found: smbios.Smbios, address: int) -> None:
     assert sanity(found).is_sane is not bool(sanity(found).reason)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.binary(max_size=40), st.integers(0, 1 << 40))
 def test_nonsense_does_no_harm(table: bytes, entry: bytes, address: int) -> None:
     exercise(smbios.parse(entry, table), address)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(deadline=None)
 @given(
     st.sampled_from(["default", "4dimms_file", "autotype17_40G"]),
     st.dictionaries(st.integers(0, 734), st.integers(0, 255), max_size=12),

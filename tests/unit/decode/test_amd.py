@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcelogd import cpu as cpus
@@ -292,7 +292,6 @@ def any_record(draw: st.DrawFn) -> MceRecord:
 signatures = st.tuples(st.integers(0xF, 0x1B), st.integers(0, 0xFF))
 
 
-@settings(max_examples=400)
 @given(any_record(), st.sampled_from(AMD_CPUS))
 def test_any_record(record: MceRecord, cpu_type: cpus.CpuType) -> None:
     event = decode(record, cpu_type)
@@ -306,7 +305,6 @@ def test_any_record(record: MceRecord, cpu_type: cpus.CpuType) -> None:
     assert physical_address(record, cpu_type) in (None, record.addr)
 
 
-@settings(max_examples=200)
 @given(any_record(), st.sampled_from(AMD_CPUS))
 def test_text_is_read_back(record: MceRecord, cpu_type: cpus.CpuType) -> None:
     record = record._replace(status=record.status | VAL | MISCV | ADDRV, time=1700000000)
