@@ -5,6 +5,8 @@ Read from an instance of the trace buffers that is ours alone: what others do
 with tracing does not touch it, and it goes on buffering while mcelog is
 restarted. Each CPU has a buffer of its own, in pages (mcelogd/ring takes them
 apart); a record is in that of the CPU that reported it, whichever it is about.
+One buffer is read after the other: of records that several CPUs reported at
+once those of each come in their order, but not all in that of their time.
 
 Source: Linux Documentation/trace/ftrace.rst, "Instances", "trace_pipe_raw",
 "buffer_percent".
