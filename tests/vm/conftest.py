@@ -34,6 +34,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         )
 
 
+@pytest.fixture(scope="session")
+def built(request: pytest.FixtureRequest) -> None:
+    """Guests would leave a build that is so nice no time at all."""
+    building = request.config.stash.get(BUILDING, None)
+    if building:
+        building.wait()
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     building = session.config.stash.get(BUILDING, None)
     if building:

@@ -18,6 +18,7 @@ from harness.systems import TESTED, system
 
 pytestmark = [
     pytest.mark.vm,
+    pytest.mark.usefixtures("built"),
     pytest.mark.skipif(os.environ.get("MCELOG_VM") != "1", reason="boots a virtual machine: set MCELOG_VM=1"),
 ]
 
