@@ -135,7 +135,8 @@ def cpu_with_a_worn_cache() -> None:
         assert online.read_text() == "0\n"
         assert (entry["MCE_CPU"], entry["MCE_EVENT_ID"]) == ("1", "1")
         # journald cannot say whose entry it is when the process has ended before it looks
-        assert entry.get("_SYSTEMD_UNIT", triggers.UNITS).startswith(triggers.UNITS)
+        unit = f"{triggers.UNITS}cache-error-trigger"
+        assert entry.get("_SYSTEMD_UNIT", unit).startswith(unit)
         wait_for_entries(message_id("TRIGGER_RUN"))
         mce.inject(WORN_L1 | {"cpu": 0})
         (entry,) = wait_for_entries(message_id("CPU_OFFLINE_FAILED"))
