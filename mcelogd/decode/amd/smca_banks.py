@@ -85,12 +85,26 @@ GMI_PHY = BankType("GMI_PHY", "Global Memory Interconnect PHY Unit", Kind.BUS, s
 USR_DP = BankType("USR_DP", "Ultra Short Reach Data Plane Controller", Kind.BUS, smca_io.USR_DP)
 USR_CP = BankType("USR_CP", "Ultra Short Reach Control Plane Controller", Kind.BUS, smca_io.USR_CP)
 
+UNLISTED: Final[Mapping[int, Code]] = {}
+"""The extended error codes of banks that Linux names and no public manual describes."""
+MPRAS = BankType("MPRAS", "Microprocessor for RAS", Kind.INTERNAL, UNLISTED)
+MPDACC = BankType("MPDACC", "Microprocessor for Data Acceleration", Kind.INTERNAL, UNLISTED)
+MPM = BankType("MPM", "Microprocessor Manageability Core", Kind.INTERNAL, UNLISTED)
+MPASP = BankType("MPASP", "AMD Secure Processor", Kind.INTERNAL, UNLISTED)
+MPART = BankType("MPART", "AMD Root of Trust Microprocessor", Kind.INTERNAL, UNLISTED)
+DACC_FE = BankType("DACC_FE", "Data Acceleration Front-end", Kind.INTERNAL, UNLISTED)
+DACC_BE = BankType("DACC_BE", "Data Acceleration Back-end", Kind.INTERNAL, UNLISTED)
+EDDR5CMN = BankType("EDDR5CMN", "eDDR5 CMN Unit", Kind.INTERNAL, UNLISTED)
+SSBDCI = BankType("SSBDCI", "Die to Die Interconnect", Kind.BUS, UNLISTED)
+PCIE_PL = BankType("PCIE_PL", "PCIe Link", Kind.IO, UNLISTED)
+
 BANK_TYPES: Mapping[tuple[int, int], BankType] = {
     (0x001, 0x00): SMU,
     (0x001, 0x01): SMU_V2,
     (0x001, 0x02): MP5,
     (0x001, 0x03): MPDMA,
     (0x005, 0x00): PB,
+    (0x012, 0x00): MPRAS,
     (0x018, 0x00): NBIO,
     (0x02E, 0x00): CS,
     (0x02E, 0x01): PIE,
@@ -99,6 +113,7 @@ BANK_TYPES: Mapping[tuple[int, int], BankType] = {
     (0x046, 0x00): PCIE,
     (0x046, 0x01): PCIE_V2,
     (0x050, 0x00): XGMI_PCS,
+    (0x05C, 0x00): SSBDCI,
     (0x06C, 0x00): NBIF,
     (0x080, 0x00): SHUB,
     (0x096, 0x00): UMC,
@@ -113,10 +128,19 @@ BANK_TYPES: Mapping[tuple[int, int], BankType] = {
     (0x0B0, 0x06): FP,
     (0x0B0, 0x07): L3,
     (0x0B0, 0x10): LS_V2,
+    (0x0BE, 0x00): MPDACC,
+    (0x0F9, 0x00): MPM,
+    (0x0FD, 0x00): MPASP,
+    (0x0FD, 0x01): MPASP,
     (0x0FF, 0x00): PSP,
     (0x0FF, 0x01): PSP_V2,
+    (0x0FF, 0x02): MPART,
+    (0x157, 0x00): DACC_FE,
+    (0x164, 0x00): DACC_BE,
     (0x170, 0x00): USR_DP,
     (0x180, 0x00): USR_CP,
+    (0x1E0, 0x00): EDDR5CMN,
+    (0x1E1, 0x00): PCIE_PL,
     (0x241, 0x00): GMI_PCS,
     (0x259, 0x00): XGMI_PHY,
     (0x267, 0x00): WAFL_PHY,

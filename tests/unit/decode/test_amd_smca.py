@@ -99,6 +99,7 @@ BANK_NAMES = """
     001 02 Microprocessor 5 Unit
     001 03 MPDMA Unit
     005 00 Parameter Block
+    012 00 Microprocessor for RAS
     018 00 Northbridge IO Unit
     02e 00 Coherent Slave
     02e 01 Power, Interrupts, etc.
@@ -107,6 +108,7 @@ BANK_NAMES = """
     046 00 PCI Express Unit
     046 01 PCI Express Unit
     050 00 Ext Global Memory Interconnect PCS Unit
+    05c 00 Die to Die Interconnect
     06c 00 NBIF Unit
     080 00 System Hub Unit
     096 00 Unified Memory Controller
@@ -121,10 +123,19 @@ BANK_NAMES = """
     0b0 06 Floating Point Unit
     0b0 07 L3 Cache
     0b0 10 Load Store Unit
+    0be 00 Microprocessor for Data Acceleration
+    0f9 00 Microprocessor Manageability Core
+    0fd 00 AMD Secure Processor
+    0fd 01 AMD Secure Processor
     0ff 00 Platform Security Processor
     0ff 01 Platform Security Processor
+    0ff 02 AMD Root of Trust Microprocessor
+    157 00 Data Acceleration Front-end
+    164 00 Data Acceleration Back-end
     170 00 Ultra Short Reach Data Plane Controller
     180 00 Ultra Short Reach Control Plane Controller
+    1e0 00 eDDR5 CMN Unit
+    1e1 00 PCIe Link
     241 00 Global Memory Interconnect PCS Unit
     259 00 Ext Global Memory Interconnect PHY Unit
     267 00 WAFL PHY Unit
