@@ -115,7 +115,7 @@ def ask():
 threads = [threading.Thread(target=ask) for _ in range(3)]
 for thread in threads:
     thread.start()
-for number in range(100):
+for number in range(50):
     store.commit(Batch([], [], [], [], {"number": str(number)}, None))
     store.close()
     store = open_or_replace(path, damage="said so")[0]
