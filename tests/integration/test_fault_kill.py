@@ -134,12 +134,18 @@ def test_killed_at_each_system_call(tmp_path: Path, begin: Callable[[Life], None
     assert len({step.call for step in steps}) > 9
     # Whatever the sample, the step after the records were read is in it.
     read = next(number for number, step in enumerate(steps) if step.call == "readv")
-    for number, step in enumerate(sorted({*steps[::EVERY], steps[read + 1]}, key=steps.index)):
+    tried = sorted({*steps[::EVERY], steps[read + 1]}, key=steps.index)
+    ended = 0
+    for number, step in enumerate(tried):
         with begun(tmp_path / str(number), begin) as life:
-            assert life.run(LIVES[begin], *killing_at(step)) == -signal.SIGKILL, step
+            status = life.run(LIVES[begin], *killing_at(step))
+            assert status in {0, -signal.SIGKILL}, step
+            # How often SQLite locks its file depends on which thread is faster: the last may not come.
+            ended += status == 0
             life.run_on(RECORDS)
         check(life, step)
         logs += life.log.read_text()
+    assert ended <= max(1, len(tried) // 20)
     claims.kept(logs.count("Traceback"), 0)
     claims.recovered(len(steps) > 100)
     claims.saw(logs)
