@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ETC_APT = Path("/etc/apt")
 POCKETS = ("", "-updates", "-security")
+BACKPORTS = "-backports"
+"""Where a Debian that is out gets newer kernels."""
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 
@@ -31,12 +33,15 @@ def host_suite() -> str:
     return facts["VERSION_CODENAME"].strip('"')
 
 
-def sources_for(suite: str) -> str:
-    """The machine's own Debian sources, as deb822 text, for another suite."""
+def sources_for(suite: str, *, backports: bool = False) -> str:
+    """The machine's own Debian sources, as deb822 text, for another suite, with its backports if wanted."""
     own = host_suite()
+    found = list(dict.fromkeys(_own_sources(own)))
+    if backports:
+        found += [(uri, BACKPORTS, signed) for uri, pocket, signed in found if not pocket]
     stanzas = [
         f"Types: deb\nURIs: {uri}\nSuites: {suite}{pocket}\nComponents: main\n{signed}"
-        for uri, pocket, signed in dict.fromkeys(_own_sources(own))
+        for uri, pocket, signed in found
     ]
     if not stanzas:
         raise VmError(f"no Debian source for {own} found under {ETC_APT}")

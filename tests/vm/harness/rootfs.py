@@ -36,7 +36,7 @@ class Base(NamedTuple):
 def base(system: System, *, fresh: bool = False) -> Base:
     """The system's kernel and root file system, made if they are not in the cache."""
     inputs = [INIT, *([] if system.kernel_source else [MODULE / "rawmce.c", MODULE / "Kbuild"])]
-    facts = (system.suite, system.python, system.packages, system.wheels, system.disk_mib)
+    facts = (system.suite, system.python, system.packages, system.backports, system.wheels, system.disk_mib)
     own = own_kernel(system, system.kernel_source, fresh=fresh) if system.kernel_source else None
 
     def build(result: Path, scratch: Path) -> None:
@@ -61,9 +61,10 @@ def _make(system: System, result: Path, scratch: Path) -> None:
 
 def _bootstrap(system: System, root: Path, scratch: Path) -> None:
     sources = scratch / "debian.sources"
-    sources.write_text(apt.sources_for(system.suite))
+    sources.write_text(apt.sources_for(system.suite, backports=bool(system.backports)))
     options = [f"--aptopt={line}" for line in apt.proxy_options()]
-    include = "--include=" + ",".join(system.packages)
+    newer = [f"{package}/{system.suite}{apt.BACKPORTS}" for package in system.backports]
+    include = "--include=" + ",".join([*system.packages, *newer])
     command = ["mmdebstrap", "--mode=root", "--variant=minbase", include, *options, system.suite]
     call([*command, root, sources], scratch / "log")
 

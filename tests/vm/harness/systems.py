@@ -31,6 +31,8 @@ class System(NamedTuple):
     kernel_source: str | None
     """Source package of a kernel built with kernel.config; None: the suite's stock kernel."""
     packages: tuple[str, ...] = PACKAGES
+    backports: tuple[str, ...] = ()
+    """Packages from the suite's backports."""
     wheels: tuple[str, ...] = WHEELS
     cpu: str = ICE_LAKE
     memory_mib: int = 2048
@@ -44,8 +46,10 @@ class System(NamedTuple):
         return any(fnmatchcase(name, pattern) for pattern in self.tested)
 
 
-STOCK_KERNEL = ("linux-image-amd64", "linux-headers-amd64", "initramfs-tools", "gcc", "make")
-"""With what its own module is compiled with."""
+KERNEL = ("linux-image-amd64", "linux-headers-amd64")
+BUILDING = ("initramfs-tools", "gcc", "make")
+"""What a kernel's own module is compiled with, and what boots it."""
+STOCK_KERNEL = (*KERNEL, *BUILDING)
 
 BY_TRACEFS: tuple[str, ...] = ("smoke.*", "tracefs.*")
 """What may differ by the kernel's ring buffers."""
@@ -82,6 +86,9 @@ STABLE = (
 )
 """What may differ by the newer systemd, Python and kernel as well. The others run there, too, by hand."""
 
+NEWEST = BY_TRACEFS
+"""What a newer kernel's trace event may change."""
+
 SYSTEMS = {
     system.name: system
     for system in (
@@ -111,6 +118,17 @@ SYSTEMS = {
             disk_mib=4096,
             slowness=2.0,
             tested=STABLE,
+        ),
+        System(
+            "debian13-backports",
+            suite="trixie",
+            python="3.13",
+            kernel_source=None,
+            packages=PACKAGES + BUILDING,
+            backports=KERNEL,
+            disk_mib=4096,
+            slowness=2.0,
+            tested=NEWEST,
         ),
     )
 }
