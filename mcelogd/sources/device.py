@@ -35,8 +35,8 @@ MCE_OVERFLOW = 1 << 0
 
 LINGER_MS = 2
 BURST_SECONDS = 0.25
-"""How long is waited, in a burst, for more before what came is handled; and how long a burst may be that is
-read on and on."""
+"""How long is waited for more before what came is handled; and how long a burst may be that is read on and
+on."""
 
 _NO_DRIVER = "is your kernel built with CONFIG_X86_MCELOG_LEGACY=y, and does this CPU report machine checks?"
 _REMEDIES = {
@@ -86,9 +86,9 @@ class DeviceSource:
         return self._fd
 
     def read_into(self, spool: Spool) -> int:
-        """What is there now; in a burst, also what comes within a moment.
+        """What is there now, and then what comes within a moment.
 
-        A log that was read half full may be full again before one record is handled.
+        A single record may be the first of a burst, that fills the log before one is handled.
         """
         count = spool.read_from(self._fd, self.read_size)
         if not count and self._burst_until:
@@ -96,7 +96,7 @@ class DeviceSource:
                 count = spool.read_from(self._fd, self.read_size)
             else:
                 self._burst_until = 0.0
-        elif 2 * count >= self.read_size and not self._burst_until:
+        elif count and not self._burst_until:
             self._burst_until = time.monotonic() + BURST_SECONDS
         self._was_full = self._was_full or count == self.read_size
         return count
