@@ -34,7 +34,7 @@ MCE_GETCLEAR_FLAGS = 0x80044D03
 MCE_OVERFLOW = 1 << 0
 
 LINGER_MS = 2
-BURST_SECONDS = 0.25
+BURST_SECONDS = 0.5
 """How long is waited for more before what came is handled; and how long a burst may be that is read on and
 on."""
 
@@ -88,7 +88,8 @@ class DeviceSource:
     def read_into(self, spool: Spool) -> int:
         """What is there now, and then what comes within a moment.
 
-        A single record may be the first of a burst, that fills the log before one is handled.
+        A single record may be the first of a burst that fills the log before one is handled. Where records
+        wait to be handled already, there is no waiting for more: they would pile up.
         """
         count = spool.read_from(self._fd, self.read_size)
         if not count and self._burst_until:
@@ -96,7 +97,7 @@ class DeviceSource:
                 count = spool.read_from(self._fd, self.read_size)
             else:
                 self._burst_until = 0.0
-        elif count and not self._burst_until:
+        elif count and count == spool.pending * self.record_length:
             self._burst_until = time.monotonic() + BURST_SECONDS
         self._was_full = self._was_full or count == self.read_size
         return count

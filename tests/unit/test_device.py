@@ -85,3 +85,21 @@ def test_a_burst_without_end_is_left_for_a_while(
     assert ROOM < read(source, log, itertools.repeat(1)) < 8000
     log.add(ROOM)
     assert read(source, log, [1, 0]) == ROOM + 1
+
+
+def test_what_waits_to_be_handled_does_not_pile_up(
+    source: DeviceSource, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a burst that was left for a while, all of it is handled before the next is waited for."""
+    spool = Spool.in_memory(1, LENGTH)
+    monkeypatch.setattr(device, "BURST_SECONDS", 0.0)
+    log.add(ROOM)
+    assert (source.read_into(spool), source.read_into(spool)) == (ROOM * LENGTH, 0)
+    monkeypatch.setattr(device, "BURST_SECONDS", 60.0)
+    log.add(1)
+    assert (source.read_into(spool), source.read_into(spool)) == (LENGTH, 0)
+    assert not log.waits
+    assert len(list(spool.take(ROOM + 1))) == ROOM + 1
+    log.add(1)
+    assert (source.read_into(spool), source.read_into(spool)) == (LENGTH, 0)
+    assert log.waits == [device.LINGER_MS]
