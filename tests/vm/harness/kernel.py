@@ -87,7 +87,8 @@ def take_stock(root: Path, result: Path, log: Path) -> None:
     module = root / "usr/src/rawmce"
     shutil.copytree(MODULE, module)
     inside = ["make", "-s", "-C", f"/lib/modules/{version}/build", "M=/usr/src/rawmce", "modules"]
-    call(["chroot", root, *inside], log)
+    # newer kernels' objtool asks /proc for its stack
+    call(["unshare", f"--mount-proc={root}/proc", "chroot", root, *inside], log)
     shutil.copy(module / "rawmce.ko", result)
 
 
