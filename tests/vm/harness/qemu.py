@@ -27,6 +27,11 @@ def end_all() -> None:
     _ended.set()
 
 
+def all_ended() -> bool:
+    """Whether end_all() was called."""
+    return _ended.is_set()
+
+
 class Machine(NamedTuple):
     """What one boot needs."""
 

@@ -169,11 +169,11 @@ class _Boots:
             self._run()
 
     def _run(self) -> None:
-        while self.left:
+        while self.left and not qemu.all_ended():
             with share(self.made, package=next(iter(self.left.values())).package) as path:
                 console = path / "console.txt"
                 reason = self._boot(path, console)
-                if self.left:
+                if self.left and not qemu.all_ended():
                     self._blame(path, console, reason)
 
     def _boot(self, path: Path, console: Path) -> str:
