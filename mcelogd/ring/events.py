@@ -2,8 +2,10 @@
 """The trace event mce:mce_record -> the record as `struct mce` has it.
 
 Source: Linux include/trace/events/mce.h (TRACE_EVENT(mce_record)). `ppin` and
-`microcode` came in 6.10, `v_data` in 6.13: what AMD's kernel code knows beside
-the record. `struct mce` has no room for that, so it is left out.
+`microcode` came in 6.10, `v_data` in 6.13: MCA_SYND1 and MCA_SYND2 of AMD's
+CPUs. `struct mce` has no room for these, and whether they are a syndrome or the
+text of the part to be replaced is said by MCA_CONFIG[FRUTEXT] alone, which the
+event has not (7.3); so they are left out.
 """
 
 from __future__ import annotations
