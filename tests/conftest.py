@@ -12,9 +12,7 @@ from hypothesis import settings
 settings.register_profile("mcelog", max_examples=int(os.environ.get("MCELOG_EXAMPLES", "20")))
 settings.load_profile("mcelog")
 
-# Thousands of collected tests live to the end; going over them again and again took a tenth of the time.
-gc.set_threshold(50_000, 20, 100)
-
 
 def pytest_collection_finish() -> None:
+    # Thousands of tests live to the end: the garbage collector need not go over them again and again.
     gc.freeze()
