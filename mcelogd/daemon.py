@@ -163,8 +163,8 @@ class Daemon:
             )
             self._writer.flush(STORE_SECONDS)
             self._seek(recovered.origin, recovered.offset)
-        self._spools = Spools(directory, self._source, recovered.generation)
-        self._spools.forget(self._writer.committed)
+        self._spools = Spools(directory, self._source, recovered.generation, lambda: self._writer.committed)
+        self._spools.forget()
         self._writer.put(self._pipeline.take_batch(None, {BOOT: boot}))
 
     def _make_administration(self) -> Administration:
@@ -222,7 +222,6 @@ class Daemon:
             self._spools,
             self._pipeline,
             self._put,
-            committed=lambda: self._writer.committed,
             lost=self._records_lost,
             done=self._at_end,
             changed=self._state_changed,
@@ -337,7 +336,7 @@ class Daemon:
                 "the store did not answer; what it has not taken is read from the spool at the next start",
                 extra=store_failed(self._state.path, "no answer"),
             )
-        self._spools.forget(self._writer.committed)
+        self._spools.forget()
         log.info("mcelog %s stops", __version__, extra={"MESSAGE_ID": message_ids.SERVICE_STOPPED})
         self._source.close()
         self._output.close()

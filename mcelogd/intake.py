@@ -3,7 +3,8 @@
 
 Reading comes first: between two chunks of records that are decoded, and within
 one as soon as the source cannot wait, it is read again, so that a burst fills
-the spool and not the kernel's small log.
+the spool and not the kernel's small log. Where one spool is full the next is filled,
+a few of them, while the first is decoded.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import logging
 import os
 import time
+from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from mcelogd import message_ids
@@ -36,27 +38,68 @@ CHUNK = 32
 MOST_FILES = 64
 """Spool files that may wait for a store that does not answer; half a million records."""
 
+MOST_WAITING = 4
+"""Spools that may hold records to be handled. The ring of a burst of some ten thousand fits; more would take
+too long to handle when mcelog is stopped."""
+
+STOP_SECONDS = 5.0
+"""How long records are still handled then; what is in a file after that waits for the next start."""
+
 FIRST_RETRY, LAST_RETRY = 1.0, 60.0
 """Seconds between attempts to read a source that failed."""
 
 
 class Spools:
-    """The spool being filled, and the making and removing of its files."""
+    """The spools that hold records to be handled, oldest first; the last is being filled.
 
-    def __init__(self, directory: Path | None, source: Source, first_generation: int) -> None:
+    `committed` says which records are in the store: files with no others are removed.
+    """
+
+    def __init__(
+        self,
+        directory: Path | None,
+        source: Source,
+        first_generation: int,
+        committed: Callable[[], StorePosition],
+    ) -> None:
         self._directory = directory
         self._source = source
-        self.current = self._make(first_generation)
+        self._committed = committed
+        self._open = deque([self._make(first_generation)])
 
-    def next_generation(self) -> None:
-        """Begin a new file; every record of the current one must have been taken."""
-        self.current.close()
-        self.current = self._make(self.current.generation + 1)
+    @property
+    def filling(self) -> Spool:
+        return self._open[-1]
 
-    def forget(self, committed: StorePosition) -> None:
+    @property
+    def pending(self) -> int:
+        """Records that were read and not yet taken."""
+        return sum(spool.pending for spool in self._open)
+
+    @property
+    def outlive_us(self) -> bool:
+        """Whether all that is pending would be found by the next start."""
+        return all(spool.path is not None for spool in self._open if spool.pending)
+
+    def make_room(self) -> bool:
+        """Begin a new spool if the last has no room for another read; False if too many wait already."""
+        if self.filling.room < self._source.read_size:
+            if sum(spool.pending > 0 for spool in self._open) >= MOST_WAITING:
+                return False
+            self._open.append(self._make(self.filling.generation + 1))
+            self.forget()
+        return True
+
+    def to_handle(self) -> Spool:
+        """The spool with the oldest records; those that were emptied are closed."""
+        while len(self._open) > 1 and not self._open[0].pending:
+            self._open.popleft().close()
+        return self._open[0]
+
+    def forget(self) -> None:
         """Remove the files whose records are all in the store."""
         if self._directory is not None:
-            remove_before(self._directory, committed[0])
+            remove_before(self._directory, self._committed()[0])
 
     def _make(self, generation: int) -> Spool:
         source = self._source
@@ -128,7 +171,6 @@ class Intake:
         pipeline: Pipeline,
         put: Callable[[Batch], None],
         *,
-        committed: Callable[[], StorePosition],
         lost: Callable[[int], None],
         done: Callable[[], None],
         changed: Callable[[], None],
@@ -138,7 +180,6 @@ class Intake:
         self._spools = spools
         self._pipeline = pipeline
         self._put = put
-        self._committed = committed
         self._lost = lost
         self._done = done
         self._changed = changed
@@ -165,13 +206,17 @@ class Intake:
         self._resume()
 
     def stop(self) -> None:
-        """Read no more; handle what was read."""
+        """Read no more; handle what was read, or leave it to the next start where that takes long."""
         if self._loop is not None:
             self._unwatch()
             if self._scheduled is not None:
                 self._scheduled.cancel()
             self._loop = None
-        while self._spools.current.pending and not self._ended:
+        until = time.monotonic() + STOP_SECONDS
+        while self._spools.pending and not self._ended:
+            if time.monotonic() > until and self._spools.outlive_us:
+                log.warning("%d records are left for the next start", self._spools.pending)
+                break
             self._fold()
 
     def when_empty(self, call: Callable[[], None]) -> None:
@@ -185,7 +230,7 @@ class Intake:
         """reading; failing, while the source is left alone for a while; ended, at a file's end."""
         if self._failing:
             return "failing"
-        at_end = self._source.fileno() is None and not self._spools.current.pending
+        at_end = self._source.fileno() is None and not self._spools.pending
         return "ended" if self._ended or at_end else "reading"
 
     def _resume(self) -> None:
@@ -225,7 +270,7 @@ class Intake:
         self._fold()
         if self._ended:
             return
-        if more or self._spools.current.pending:
+        if more or self._spools.pending:
             self._schedule()
             return
         if not self._failing:
@@ -238,14 +283,9 @@ class Intake:
     def _read(self) -> bool:
         """Read until nothing is there; True when that had to stop before."""
         while True:
-            spool = self._spools.current
-            if spool.room < self._source.read_size:
-                if spool.pending:
-                    return True
-                self._spools.next_generation()
-                self._spools.forget(self._committed())
-                continue
-            count = self._source.read_into(spool)
+            if not self._spools.make_room():
+                return True
+            count = self._source.read_into(self._spools.filling)
             self._unsaid += self._source.lost()
             damaged = self._source.take_damaged()
             if damaged:
@@ -256,12 +296,12 @@ class Intake:
                 self._read_at = time.monotonic()
                 return False
 
-    def _read_meanwhile(self, spool: Spool) -> None:
+    def _read_meanwhile(self) -> None:
         """What came since: the kernel may have no room for more until all of the rest is handled."""
         self._read_at = time.monotonic()
-        if not self._failing and spool.room >= self._source.read_size:
+        if not self._failing and self._spools.make_room():
             with contextlib.suppress(OSError):  # the next turn meets it again, and says so
-                self._source.read_into(spool)
+                self._source.read_into(self._spools.filling)
 
     def _tell_lost(self) -> None:
         """Once for all that was read in one go: a ring that overflows says so with each of its pages."""
@@ -271,14 +311,14 @@ class Intake:
             self._lost(lost)
 
     def _fold(self) -> None:
-        spool = self._spools.current
+        spool = self._spools.to_handle()
         handled = 0
         for number, data in enumerate(spool.take(CHUNK)):
             self._pipeline.take(self._layout, data, number)
             spool.mark_told()
             handled += 1
             if time.monotonic() > self._read_at + self._source.unread_seconds:
-                self._read_meanwhile(spool)
+                self._read_meanwhile()
             if self._left:
                 self._left -= 1
                 if not self._left:

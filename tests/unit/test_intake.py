@@ -11,9 +11,12 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from mcelogd.intake import Intake, Spools, recover
+import pytest
+
+from mcelogd import intake
+from mcelogd.intake import MOST_WAITING, Intake, Spools, recover
 from mcelogd.record import LENGTH, layout, pack
-from mcelogd.spool import Position, Spool, leftovers
+from mcelogd.spool import Position, Spool, files, leftovers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,20 +98,19 @@ def taken(kernel: Kernel) -> list[int]:
     pipeline: Pipeline = slow  # type: ignore[assignment]  # what Intake asks of one
 
     async def run() -> None:
-        intake = Intake(
+        reading = Intake(
             source,
-            Spools(None, source, 1),
+            Spools(None, source, 1, lambda: (1, 0)),
             pipeline,
             lambda _: None,
-            committed=lambda: (1, 0),
             lost=lambda _: None,
             done=lambda: None,
             changed=lambda: None,
         )
         kernel.send(ROOM)
-        intake.start(asyncio.get_running_loop())
+        reading.start(asyncio.get_running_loop())
         await asyncio.wait_for(kernel.ended.wait(), 20)
-        intake.stop()
+        reading.stop()
 
     asyncio.run(run())
     return [layout(LENGTH).parse(data).addr for data in slow.taken]
@@ -144,3 +146,117 @@ def test_one_that_can_wait_is_not() -> None:
     kernel = Kernel(unread_seconds=1000.0)
     assert len(taken(kernel)) == BURST - kernel.overflowed
     assert kernel.overflowed > ROOM
+
+
+class Ring:
+    """What holds many records, and gives them as fast as they are read."""
+
+    name, origin = "ring", ""
+    record_length, read_size = LENGTH, ROOM * LENGTH
+    offset = landing = 0
+    unread_seconds = 1000.0
+
+    def __init__(self, count: int) -> None:
+        self.queued = [pack(ERROR._replace(addr=number)) for number in range(1, count + 1)]
+
+    def fileno(self) -> int | None:
+        return None
+
+    def read_into(self, spool: Spool) -> int:
+        records, self.queued = self.queued[:ROOM], self.queued[ROOM:]
+        spool.put(b"".join(records))
+        return len(records) * LENGTH
+
+    def lost(self) -> int:
+        return 0
+
+    def take_damaged(self) -> int:
+        return 0
+
+
+class Reading:
+    """An intake that reads a ring; `left` has how much was not read yet at each record."""
+
+    def __init__(self, directory: Path | None, count: int) -> None:
+        self.ring = Ring(count)
+        self.left: list[int] = []
+        self.addresses: list[int] = []
+        self.position = (0, 0)
+        source: Source = self.ring  # type: ignore[assignment]  # what Intake asks of one
+        pipeline: Pipeline = self  # type: ignore[assignment]  # what Intake asks of one
+        self.spools = Spools(directory, source, 1, lambda: self.position)
+        self.done = asyncio.Event()
+        self.intake = Intake(
+            source,
+            self.spools,
+            pipeline,
+            lambda _: None,
+            lost=lambda _: None,
+            done=self.done.set,
+            changed=lambda: None,
+        )
+
+    def take(self, form: Layout, data: bytes, _number: int = 0, *, told: bool = False) -> None:
+        assert not told
+        self.left.append(len(self.ring.queued))
+        self.addresses.append(form.parse(data).addr)
+
+    def take_batch(self, position: tuple[int, int], *_: object) -> None:
+        self.position = position
+
+    async def run(self) -> None:
+        self.intake.start(asyncio.get_running_loop())
+        await asyncio.wait_for(self.done.wait(), 20)
+
+    async def one_turn(self) -> None:
+        self.intake.start(asyncio.get_running_loop())
+        await asyncio.sleep(0)
+        self.intake.stop()
+
+
+@pytest.fixture
+def small_spools(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcelogd.spool.CAPACITY", 2 * ROOM * LENGTH)
+
+
+@pytest.mark.usefixtures("small_spools")
+@pytest.mark.parametrize("kept", [True, False])
+def test_more_is_read_while_a_full_spool_waits(tmp_path: Path, *, kept: bool) -> None:
+    count, file = 20 * ROOM + 5, 2 * ROOM
+    reading = Reading(tmp_path if kept else None, count)
+    asyncio.run(reading.run())
+    assert reading.addresses == list(range(1, count + 1))
+    assert reading.left[0] == count - MOST_WAITING * file, "it stops where too many wait"
+    assert reading.left[: 2 * file : file] == [reading.left[0], reading.left[0] - file]
+    assert reading.spools.pending == 0
+    reading.spools.forget()
+    assert [generation for generation, _ in files(tmp_path)] == ([reading.position[0]] if kept else [])
+
+
+@pytest.mark.usefixtures("small_spools")
+def test_what_several_spools_hold_is_found_by_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "STOP_SECONDS", -1.0)
+    reading = Reading(tmp_path, 6 * ROOM)
+    asyncio.run(reading.one_turn())
+    assert len(reading.addresses) == ROOM
+    again = Reading(None, 0)
+    pipeline: Pipeline = again  # type: ignore[assignment]  # what recover() asks of one
+    recovered = recover(tmp_path, reading.position, pipeline, lambda _: None)
+    assert reading.addresses + again.addresses == list(range(1, 6 * ROOM + 1))
+    last, _ = files(tmp_path)[-1]
+    assert (again.position, recovered.generation) == ((last, 0), last + 1)
+
+
+@pytest.mark.usefixtures("small_spools")
+@pytest.mark.parametrize("kept", [True, False])
+def test_stopping_takes_no_longer_than_it_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, kept: bool
+) -> None:
+    """What is in a file waits for the next start; what is in memory only is handled still."""
+    monkeypatch.setattr(intake, "STOP_SECONDS", -1.0)
+    reading = Reading(tmp_path if kept else None, 4 * ROOM)
+    asyncio.run(reading.one_turn())
+    assert len(reading.addresses) == (ROOM if kept else 4 * ROOM)
+    assert reading.spools.pending == (3 * ROOM if kept else 0)
