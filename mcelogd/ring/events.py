@@ -10,20 +10,21 @@ event has not (7.3); so they are left out.
 
 from __future__ import annotations
 
-import struct
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from mcelogd.record import FIELDS, MceRecord, pack
-from mcelogd.ring.format import FormatError
+from mcelogd.record import FIELDS, LENGTH
+from mcelogd.ring.format import LARGEST_PAGE, FormatError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mcelogd.ring.format import EventFormat
 
-_NAMES = {"walltime": "time", "cpu": "extcpu"}
-"""Members of the event that have another name in `struct mce`."""
+_NAMES = {"time": "walltime", "extcpu": "cpu", "cpu8": "cpu"}
+"""Members of `struct mce` that have another name in the event."""
 
 _NEEDED = ("status", "bank", "cpu")
-_LARGEST = {field.name: (1 << 8 * struct.calcsize(field.format)) - 1 for field in FIELDS}
 
 
 class RecordFormat:
@@ -35,24 +36,31 @@ class RecordFormat:
             raise FormatError(f"the event has no field {' and '.join(lacking)}")
         self._id = event.id
         self._type = event.fields["common_type"]
-        self._fields = [
-            (_NAMES.get(name, name), field.offset, field.end, _LARGEST[_NAMES.get(name, name)])
-            for name, field in event.fields.items()
-            if _NAMES.get(name, name) in _LARGEST
-        ]
+        self._size = max(field.end for field in event.fields.values())
+        if self._size > LARGEST_PAGE:
+            raise FormatError(f"the event is {self._size} bytes long, longer than any page")
+        self._pieces = itemgetter(*self._slices(event))
 
     def record(self, payload: memoryview) -> bytes | None:
         """The 128 bytes of the current `struct mce`; None for an entry of another event.
 
-        Members that this kernel's event does not have, or this entry not in
-        full, are 0.
+        What this kernel's event does not have, or this entry, is 0.
         """
         if int.from_bytes(payload[self._type.offset : self._type.end], "little") != self._id:
             return None
-        values = {
-            name: int.from_bytes(payload[start:end], "little") & largest
-            for name, start, end, largest in self._fields
-            if end <= len(payload)
-        }
-        values["cpu8"] = values.get("extcpu", 0) & 0xFF
-        return pack(MceRecord(**values))
+        entry = bytes(payload[: self._size]).ljust(self._size + LENGTH, b"\0")
+        return b"".join(self._pieces(entry))
+
+    def _slices(self, event: EventFormat) -> Iterator[slice]:
+        """The parts of an entry that are put one behind the other, zeros (which follow the entry) between
+        them: both are little-endian, so the upper bytes of what is wider in the event are left out."""
+        end = 0
+        for ours in FIELDS:
+            its = event.fields.get(_NAMES.get(ours.name, ours.name))
+            if its is None:
+                continue
+            size = min(its.size, ours.end - ours.offset)
+            yield slice(self._size, self._size + ours.offset - end)
+            yield slice(its.offset, its.offset + size)
+            end = ours.offset + size
+        yield slice(self._size, self._size + LENGTH - end)

@@ -225,6 +225,7 @@ def test_fields_keep_their_width() -> None:
         ("ID: 70", "ID: many", "number"),
         ("common_type", "uncommon_type", "common_type"),
         ("u64 status", "u64 state", "status"),
+        ("u64 status;\toffset:", "u64 status;\toffset:20000", "long"),
         ("u8 bank", "__data_loc u8[] bank", "bank"),
     ],
 )
