@@ -159,7 +159,12 @@ class Daemon:
         recovered = Recovered(generation=1)
         if directory is not None:
             recovered = recover(
-                directory, saved.position, self._pipeline, self._writer.put, self._source.taken_apart
+                directory,
+                saved.position,
+                self._pipeline,
+                self._writer.put,
+                self._source.taken_apart,
+                self._manager.starting,
             )
             self._writer.flush(STORE_SECONDS)
             self._seek(recovered.origin, recovered.offset)

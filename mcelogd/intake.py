@@ -4,13 +4,14 @@
 Reading comes first: between two chunks of records that are decoded, and within
 one as soon as the source cannot wait, it is read again, so that a burst fills
 the spool and not the kernel's small log. Where one spool is full the next is filled,
-a few of them, while the first is decoded.
+and more of them, while the first is decoded.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import time
 from collections import deque
@@ -38,9 +39,8 @@ CHUNK = 32
 MOST_FILES = 64
 """Spool files that may wait for a store that does not answer; half a million records."""
 
-MOST_WAITING = 4
-"""Spools that may hold records to be handled. The ring of a burst of some ten thousand fits; more would take
-too long to handle when mcelog is stopped."""
+MOST_WAITING = 16
+"""Spools that may hold records to be handled, a hundred thousand of them; one, where the source can wait."""
 
 STOP_SECONDS = 5.0
 """How long records are still handled then; what is in a file after that waits for the next start."""
@@ -65,6 +65,7 @@ class Spools:
         self._directory = directory
         self._source = source
         self._committed = committed
+        self._most = MOST_WAITING if source.unread_seconds < math.inf else 1
         self._open = deque([self._make(first_generation)])
 
     @property
@@ -84,7 +85,7 @@ class Spools:
     def make_room(self) -> bool:
         """Begin a new spool if the last has no room for another read; False if too many wait already."""
         if self.filling.room < self._source.read_size:
-            if sum(spool.pending > 0 for spool in self._open) >= MOST_WAITING:
+            if sum(spool.pending > 0 for spool in self._open) >= self._most:
                 return False
             self._open.append(self._make(self.filling.generation + 1))
             self.forget()
@@ -134,13 +135,15 @@ def recover(
     pipeline: Pipeline,
     put: Callable[[Batch], None],
     taken_apart: Callable[[bytes], bytes] = bytes,
+    progress: Callable[[], None] = lambda: None,
 ) -> Recovered:
     """Take in what an earlier run read and did not get into the store.
 
-    `taken_apart` gives the records of what landed in a spool.
+    `taken_apart` gives the records of what landed in a spool; `progress` is called before each of the spools.
     """
     found = Recovered(stored[0] + 1)
     for leftover in leftovers(directory, Position(*stored)):
+        progress()
         form = layout(leftover.record_length)
         length = form.length
         records = leftover.data + (taken_apart(leftover.landed) if leftover.landed else b"")

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+START_SECONDS = 90
+"""How long a start may take from one sign that it goes on to the next."""
+
+
 class ServiceManager:
     """The service manager that started this process, if one did."""
 
@@ -37,6 +41,10 @@ class ServiceManager:
         if self._environment.get("WATCHDOG_PID", str(self._pid)) != str(self._pid):
             return None
         return int(microseconds) / 2_000_000
+
+    def starting(self) -> None:
+        """It takes longer, but goes on."""
+        self._notify(f"EXTEND_TIMEOUT_USEC={START_SECONDS * 1_000_000}")
 
     def ready(self, status: str) -> None:
         self._notify(f"READY=1\nSTATUS={status}")

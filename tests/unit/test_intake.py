@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mcelogd import intake
-from mcelogd.intake import MOST_WAITING, Intake, Spools, recover
+from mcelogd.intake import Intake, Spools, recover
 from mcelogd.record import LENGTH, layout, pack
 from mcelogd.spool import Position, Spool, files, leftovers
 
@@ -217,6 +218,7 @@ class Reading:
 @pytest.fixture
 def small_spools(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mcelogd.spool.CAPACITY", 2 * ROOM * LENGTH)
+    monkeypatch.setattr(intake, "MOST_WAITING", 4)
 
 
 @pytest.mark.usefixtures("small_spools")
@@ -226,11 +228,20 @@ def test_more_is_read_while_a_full_spool_waits(tmp_path: Path, *, kept: bool) ->
     reading = Reading(tmp_path if kept else None, count)
     asyncio.run(reading.run())
     assert reading.addresses == list(range(1, count + 1))
-    assert reading.left[0] == count - MOST_WAITING * file, "it stops where too many wait"
+    assert reading.left[0] == count - 4 * file, "it stops where too many wait"
     assert reading.left[: 2 * file : file] == [reading.left[0], reading.left[0] - file]
     assert reading.spools.pending == 0
     reading.spools.forget()
     assert [generation for generation, _ in files(tmp_path)] == ([reading.position[0]] if kept else [])
+
+
+@pytest.mark.usefixtures("small_spools")
+def test_a_source_that_can_wait_is_not_read_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ring, "unread_seconds", math.inf)
+    reading = Reading(tmp_path, 8 * ROOM)
+    asyncio.run(reading.run())
+    assert reading.addresses == list(range(1, 8 * ROOM + 1))
+    assert reading.left[:: 2 * ROOM] == [6 * ROOM, 4 * ROOM, 2 * ROOM, 0]
 
 
 @pytest.mark.usefixtures("small_spools")
@@ -243,7 +254,15 @@ def test_what_several_spools_hold_is_found_by_the_next_start(
     assert len(reading.addresses) == ROOM
     again = Reading(None, 0)
     pipeline: Pipeline = again  # type: ignore[assignment]  # what recover() asks of one
-    recovered = recover(tmp_path, reading.position, pipeline, lambda _: None)
+    signs: list[int] = []
+    recovered = recover(
+        tmp_path,
+        reading.position,
+        pipeline,
+        lambda _: None,
+        progress=lambda: signs.append(len(again.addresses)),
+    )
+    assert signs == [0, ROOM, 3 * ROOM, 5 * ROOM]
     assert reading.addresses + again.addresses == list(range(1, 6 * ROOM + 1))
     last, _ = files(tmp_path)[-1]
     assert (again.position, recovered.generation) == ((last, 0), last + 1)
