@@ -175,8 +175,16 @@ def wait_for(condition: Callable[[], bool], what: Callable[[], str]) -> None:
 class Daemon:
     """A daemon as the service manager starts it, in a scratch directory, that reads from a FIFO."""
 
-    def __init__(self, settings: str = "", *, watchdog: float = 0, options: tuple[str, ...] = ()) -> None:
-        """`watchdog` as WatchdogSec=; `options` are the interpreter's."""
+    def __init__(
+        self,
+        settings: str = "",
+        *,
+        watchdog: float = 0,
+        options: tuple[str, ...] = (),
+        from_fifo: bool = True,
+    ) -> None:
+        """`watchdog` as WatchdogSec=; `options` are the interpreter's. Not `from_fifo`: the settings name the
+        source."""
         self._scratch = tempfile.TemporaryDirectory()
         self.directory = Path(self._scratch.name)
         self.database = self.directory / "state/mcelog.db"
@@ -196,8 +204,9 @@ class Daemon:
         }
         if watchdog:
             self._environ["WATCHDOG_USEC"] = str(round(watchdog * 1_000_000))
-        arguments = ("--config-file", str(config), "--daemon", "--foreground", str(self.directory / "device"))
-        self._command = [PYTHON, *options, "-m", "mcelogd", *arguments]
+        self._command = [PYTHON, *options, "-m", "mcelogd"]
+        self._command += ["--config-file", str(config), "--daemon", "--foreground"]
+        self._command += [str(self.directory / "device")] if from_fifo else []
         self._messages = self.directory / "messages"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -207,15 +216,21 @@ class Daemon:
             self._process = subprocess.Popen(
                 self._command, cwd=ROOT, env=self._environ, stdout=messages, stderr=messages
             )
-        self._notify.settimeout(SECONDS)
-        try:
-            while b"READY=1" not in self._notify.recv(4096):
-                pass
-        except TimeoutError:
-            sys.exit(f"the daemon does not start: {self._messages.read_text()}")
+        self._notify.settimeout(1)
+        wait_for(self._is_ready, lambda: f"a daemon that does not start: {self.messages()}")
+        self._notify.settimeout(None)
         # From here on nobody reads that: it must not hold up whoever writes.
         threading.Thread(target=self._drain, daemon=True).start()
         return self
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            sys.exit(f"the daemon does not start: {self.messages()}")
+        try:
+            return b"READY=1" in self._notify.recv(4096)
+        except TimeoutError:
+            return False
 
     def _drain(self) -> None:
         with contextlib.suppress(OSError):

@@ -90,11 +90,15 @@ class Scratch:
         """Run `mcelog` with this directory's configuration."""
         return run_mcelog("--config-file", str(self.config), *arguments, **popen)
 
-    def start(self, *arguments: str, wait: bool = True, device: str | None = None) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, wait: bool = True, device: str | None = None, from_fifo: bool = True
+    ) -> subprocess.Popen[str]:
+        """Run the daemon; not `from_fifo`: the configuration names the source."""
+        source = [device or str(self.fifo)] if from_fifo else []
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "mcelogd", "--config-file", str(self.config)),
-                *("--daemon", "--foreground", *arguments, device or str(self.fifo)),
+                *("--daemon", "--foreground", *arguments, *source),
             ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -11,13 +11,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ring_pages import END, FIXTURES, FORMATS, PAGE, discarded, entry, page, payload, time_extend, time_stamp
 
 from mcelogd.ascii import Assembled, assemble
 from mcelogd.record import LENGTH, MceRecord, layout
 from mcelogd.ring.events import RecordFormat
 from mcelogd.ring.format import FormatError, parse_event, parse_page
 from mcelogd.ring.page import Page, read_page
+from tests.ring_pages import (
+    END,
+    FIXTURES,
+    FORMATS,
+    PAGE,
+    discarded,
+    entry,
+    page,
+    payload,
+    time_extend,
+    time_stamp,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from mcelogd.ring.format import EventFormat, PageFormat, parse_event, parse_page
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-FIXTURES = Path(__file__).parent.parent / "fixtures" / "ring"
+FIXTURES = Path(__file__).parent / "fixtures" / "ring"
 PAGE = parse_page((FIXTURES / "header_page").read_text())
 FORMATS = {path.stem: parse_event(path.read_text()) for path in sorted(FIXTURES.glob("*.format"))}
 
