@@ -42,6 +42,9 @@ MOST_FILES = 64
 MOST_WAITING = 16
 """Spools that may hold records to be handled, a hundred thousand of them; one, where the source can wait."""
 
+READ_SECONDS = 0.5
+"""How long reading goes on before clients and the watchdog have their turn, where more comes all the time."""
+
 STOP_SECONDS = 5.0
 """How long records are still handled then; what is in a file after that waits for the next start."""
 
@@ -285,9 +288,8 @@ class Intake:
 
     def _read(self) -> bool:
         """Read until nothing is there; True when that had to stop before."""
-        while True:
-            if not self._spools.make_room():
-                return True
+        until = time.monotonic() + READ_SECONDS
+        while self._spools.make_room() and time.monotonic() < until:
             count = self._source.read_into(self._spools.filling)
             self._unsaid += self._source.lost()
             damaged = self._source.take_damaged()
@@ -298,6 +300,7 @@ class Intake:
             if count == 0:
                 self._read_at = time.monotonic()
                 return False
+        return True
 
     def _read_meanwhile(self) -> None:
         """What came since: the kernel may have no room for more until all of the rest is handled."""

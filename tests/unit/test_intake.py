@@ -244,6 +244,26 @@ def test_a_source_that_can_wait_is_not_read_ahead(tmp_path: Path, monkeypatch: p
     assert reading.left[:: 2 * ROOM] == [6 * ROOM, 4 * ROOM, 2 * ROOM, 0]
 
 
+def test_reading_leaves_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More is there at each read."""
+    monkeypatch.setattr(intake, "READ_SECONDS", 0.01)
+    reading = Reading(None, 0)
+
+    def endless(spool: Spool) -> int:
+        reading.ring.queued = [pack(ERROR)]
+        return Ring.read_into(reading.ring, spool)
+
+    monkeypatch.setattr(reading.ring, "read_into", endless)
+
+    async def run() -> int:
+        reading.intake.start(asyncio.get_running_loop())
+        await asyncio.sleep(0)
+        return reading.spools.pending
+
+    assert 0 < asyncio.run(run()) < 50_000, "no more than what is read in that time"
+    assert reading.addresses
+
+
 @pytest.mark.usefixtures("small_spools")
 def test_what_several_spools_hold_is_found_by_the_next_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
