@@ -353,8 +353,8 @@ class Daemon:
         if isinstance(self._source, StreamSource) and origin and origin == self._source.origin:
             self._source.seek(offset)
 
-    def _put(self, batch: Batch) -> None:
-        self._writer.put(batch)
+    def _put(self, batch: Batch, meanwhile: Callable[[], None] = lambda: None) -> None:
+        self._writer.put(batch, meanwhile)
         self._status_changed()
         self._tick_storms()
 

@@ -39,8 +39,11 @@ CHUNK = 32
 MOST_FILES = 64
 """Spool files that may wait for a store that does not answer; half a million records."""
 
-MOST_WAITING = 16
-"""Spools that may hold records to be handled, a hundred thousand of them; one, where the source can wait."""
+MOST_WAITING = 32
+"""Spools that may hold records to be handled, a quarter of a million; one, where the source can wait."""
+
+READS = 64
+"""Within a chunk: a ring of 256 KiB, page by page."""
 
 READ_SECONDS = 0.5
 """How long reading goes on before clients and the watchdog have their turn, where more comes all the time."""
@@ -166,8 +169,9 @@ def recover(
 class Intake:
     """Moves records from the source through the spool into the pipeline.
 
-    `done` is called when `at_most` records were handled, or when a source
-    that ends (a file) is at its end; `changed` when `state` may be another.
+    `put` takes a batch, and what is to be done again and again should that take
+    a while. `done` is called when `at_most` records were handled, or when a
+    source that ends (a file) is at its end; `changed` when `state` may be another.
     """
 
     def __init__(
@@ -175,7 +179,7 @@ class Intake:
         source: Source,
         spools: Spools,
         pipeline: Pipeline,
-        put: Callable[[Batch], None],
+        put: Callable[[Batch, Callable[[], None]], None],
         *,
         lost: Callable[[int], None],
         done: Callable[[], None],
@@ -305,9 +309,12 @@ class Intake:
     def _read_meanwhile(self) -> None:
         """What came since: the kernel may have no room for more until all of the rest is handled."""
         self._read_at = time.monotonic()
-        if not self._failing and self._spools.make_room():
-            with contextlib.suppress(OSError):  # the next turn meets it again, and says so
-                self._source.read_into(self._spools.filling)
+        if self._loop is None or self._failing:
+            return
+        with contextlib.suppress(OSError):  # the next turn meets it again, and says so
+            for _ in range(READS):
+                if not self._spools.make_room() or not self._source.read_into(self._spools.filling):
+                    break
 
     def _tell_lost(self) -> None:
         """Once for all that was read in one go: a ring that overflows says so with each of its pages."""
@@ -333,7 +340,8 @@ class Intake:
                     break
         if handled:
             self._folded += handled * self._layout.length
-            self._put(self._pipeline.take_batch(spool.position, _place(self._source.origin, self._folded)))
+            place = _place(self._source.origin, self._folded)
+            self._put(self._pipeline.take_batch(spool.position, place), self._read_meanwhile)
 
     def _source_failed(self, error: OSError) -> None:
         """Leave the source alone for a while: it may be a passing fault, and must not become a busy loop."""

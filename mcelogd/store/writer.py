@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from mcelogd.store.backlog import Backlog
@@ -24,6 +25,9 @@ HEAP = 1024
 MOMENT = 0.1
 """So many events waiting, whoever puts more waits for the disk: so many seconds at most, and not again
 before something was committed."""
+
+GLANCE = 0.002
+"""Seconds of that between two looks at what else is to be done."""
 
 PRUNE = 1000
 """Records deleted at once where there are too many; some milliseconds."""
@@ -80,16 +84,28 @@ class StoreWriter:
         """Events whose records were not kept because the store did not answer."""
         return self._backlog.not_kept
 
-    def put(self, batch: Batch) -> None:
+    def put(self, batch: Batch, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Hand over a batch; returns at once, or a moment later where more comes than can be committed: the
-        spool holds it without memory, and thereby the interpreter is the store's for a while."""
+        spool holds it without memory, and thereby the interpreter is the store's for a while.
+
+        `meanwhile` is called every few milliseconds of that.
+        """
         if self._is_idle:
             return
         with self._wake:
             self._backlog.put(batch)
             self._wake.notify_all()
-            if self._is_heap() and not self._is_slow:
-                self._is_slow = not self._wake.wait_for(lambda: not self._is_heap(), MOMENT)
+        until = time.monotonic() + MOMENT
+        while self._is_crowded(until):
+            meanwhile()
+
+    def _is_crowded(self, until: float) -> bool:
+        """After a glance, whether the store still needs a moment."""
+        with self._wake:
+            if self._is_slow or self._wake.wait_for(lambda: not self._is_heap(), GLANCE):
+                return False
+            self._is_slow = time.monotonic() > until
+            return not self._is_slow
 
     def adopt(self, saved: Saved, state: dict[str, str]) -> Saved:
         """Go on with what was found: it and all that was put add up to what is returned, and that is

@@ -20,11 +20,15 @@ from mcelogd.record import LENGTH, layout, pack
 from mcelogd.spool import Position, Spool, files, leftovers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from mcelogd.pipeline import Pipeline
     from mcelogd.record import Layout
     from mcelogd.sources import Source
+    from mcelogd.store.rows import Batch
+
+    Put = Callable[[Batch, Callable[[], None]], None]
 
 ROOM = 32
 BURST = 500
@@ -92,7 +96,18 @@ class Slow:
     def take_batch(self, *_: object) -> None: ...
 
 
-def taken(kernel: Kernel) -> list[int]:
+def slow_store(kernel: Kernel) -> Put:
+    """A store for which what would overflow the kernel's log comes while it takes a batch."""
+
+    def put(_: Batch, meanwhile: Callable[[], None]) -> None:
+        for _ in range(2 * ROOM):
+            kernel.send(1)
+            meanwhile()
+
+    return put
+
+
+def taken(kernel: Kernel, put: Put = lambda *_: None) -> list[int]:
     """Addresses of the records that arrive, in order."""
     source: Source = kernel  # type: ignore[assignment]  # what Intake asks of one
     slow = Slow(kernel)
@@ -103,7 +118,7 @@ def taken(kernel: Kernel) -> list[int]:
             source,
             Spools(None, source, 1, lambda: (1, 0)),
             pipeline,
-            lambda _: None,
+            put,
             lost=lambda _: None,
             done=lambda: None,
             changed=lambda: None,
@@ -149,6 +164,19 @@ def test_one_that_can_wait_is_not() -> None:
     assert kernel.overflowed > ROOM
 
 
+def test_it_is_read_while_the_store_has_its_turn() -> None:
+    kernel = Kernel(unread_seconds=1000.0)
+    assert len(taken(kernel, slow_store(kernel))) == BURST - kernel.overflowed
+    # What comes while records are decoded is no matter of the store.
+    assert kernel.overflowed < taken_without_reading(Kernel(unread_seconds=1000.0))
+
+
+def taken_without_reading(kernel: Kernel) -> int:
+    put = slow_store(kernel)
+    taken(kernel, lambda batch, _: put(batch, lambda: None))
+    return kernel.overflowed
+
+
 class Ring:
     """What holds many records, and gives them as fast as they are read."""
 
@@ -191,7 +219,7 @@ class Reading:
             source,
             self.spools,
             pipeline,
-            lambda _: None,
+            lambda *_: None,
             lost=lambda _: None,
             done=self.done.set,
             changed=lambda: None,

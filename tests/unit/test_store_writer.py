@@ -162,11 +162,11 @@ def opened(disk: Disk) -> StoreWriter:
     return StoreWriter(store, (0, 0), lambda problem: pytest.fail(str(problem)))
 
 
-def put_many(writer: StoreWriter, count: int) -> int:
+def put_many(writer: StoreWriter, count: int, meanwhile: Callable[[], None] = lambda: None) -> int:
     """Batches as they come out of the spool; how many events waited at most."""
     most = 0
     for first in range(0, count, 32):
-        writer.put(batch(*range(first, first + 32)))
+        writer.put(batch(*range(first, first + 32)), meanwhile)
         most = max(most, len(writer._backlog.events))
     return most
 
@@ -185,7 +185,9 @@ def test_a_disk_that_hangs_delays_nothing() -> None:
     disk = Disk(works.wait)
     writer = opened(disk)
     begin = time.monotonic()
-    assert put_many(writer, 4 * HEAP) > 2 * HEAP
+    glances: list[float] = []
+    assert put_many(writer, 4 * HEAP, lambda: glances.append(time.monotonic())) > 2 * HEAP
+    assert len(glances) > 10
     assert time.monotonic() - begin < 10 * MOMENT
     works.set()
     assert writer.close(10)
