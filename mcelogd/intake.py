@@ -49,7 +49,7 @@ READ_SECONDS = 0.5
 """How long reading goes on before clients and the watchdog have their turn, where more comes all the time."""
 
 STOP_SECONDS = 5.0
-"""How long records are still handled then; what is in a file after that waits for the next start."""
+"""How long records are handled when mcelog is stopped; the next start has what is in a file then."""
 
 FIRST_RETRY, LAST_RETRY = 1.0, 60.0
 """Seconds between attempts to read a source that failed."""
